@@ -1,0 +1,33 @@
+//! Where the time of one exchange went.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Where the time of one exchange went, and on which connection.
+///
+/// A phase that did not happen is `None`: a request on a reused connection has no `dns`,
+/// `connect` or `tls`. Those three are what the *connection* cost, which a request only waited for
+/// as far as `queued` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Timings {
+    /// From the call to a lease on a connection; zero if one was idle.
+    pub queued: Duration,
+    /// Name resolution for the dial of this connection.
+    pub dns: Option<Duration>,
+    /// From the first TCP attempt to the connected socket.
+    pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
+    /// From handing the request to the connection until the response head arrived.
+    pub first_byte: Option<Duration>,
+    /// Whether the connection had served a request before.
+    pub reused: bool,
+    /// The pool's number of the connection, counted from 1; 0 before there is one.
+    pub connection: u64,
+    /// The peer's address.
+    pub remote: Option<SocketAddr>,
+    /// How often the request was started, counting the first: more than 1 after a retry.
+    pub attempts: u32,
+}

@@ -1,0 +1,1 @@
+//! Runnable examples of Tollgate; each is a file beside this package's manifest.
