@@ -9,9 +9,9 @@ use crate::reason::{CloseReason, ConnectErrorKind, RefuseReason};
 
 /// Something happened in a pool, a resolver or a dial.
 ///
-/// Every request that a pool takes up ends in exactly one of `Granted` and `Refused`, and every
-/// `Granted` in one `Released`; every `ConnectStarted` ends in one of `Opened` and
-/// `ConnectFailed`; every `Opened` in one `Closed`.
+/// Every request that a pool takes up ends in exactly one of `Granted` and `Refused`, with at most
+/// one `Queued` before it, and every `Granted` in one `Released`; every `ConnectStarted` ends in one
+/// of `Opened` and `ConnectFailed`; every `Opened` in one `Closed`.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -26,7 +26,8 @@ pub enum Event<'a> {
     Granted {
         /// Where it is going.
         origin: &'a Origin,
-        /// How long it waited; zero if it did not.
+        /// How long it waited: zero if and only if it was never `Queued`. A wait too short for the
+        /// clock, or one that a dial of its own excuses, counts as a nanosecond.
         waited: Duration,
         /// Whether the connection had served before.
         reused: bool,
@@ -37,7 +38,7 @@ pub enum Event<'a> {
         origin: &'a Origin,
         /// Why.
         reason: RefuseReason,
-        /// How long it waited.
+        /// How long it waited: zero if and only if it was never `Queued`, as in `Granted`.
         waited: Duration,
     },
     /// A lease ended: both bodies are over, or the caller went away.
@@ -141,6 +142,14 @@ pub trait Observer: Send + Sync + 'static {
 impl<O: Observer + ?Sized> Observer for std::sync::Arc<O> {
     fn on_event(&self, event: &Event<'_>) {
         (**self).on_event(event);
+    }
+}
+
+/// Both see every event, the first one first.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn on_event(&self, event: &Event<'_>) {
+        self.0.on_event(event);
+        self.1.on_event(event);
     }
 }
 
