@@ -1,0 +1,127 @@
+//! Deadlines for everything a test waits for.
+
+use std::fmt;
+use std::panic::Location;
+use std::pin::pin;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+/// How long the helpers of this crate wait before they call the test failed.
+///
+/// Generous, since it only passes in a test that fails: a loaded machine must not fail one.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Awaits `work`, for at most `limit` of tokio's time.
+///
+/// Under a paused clock that is virtual time: work that has stopped moving fails at once, and work
+/// that waits for a socket may too (see [`hold_clock`]).
+///
+/// # Panics
+///
+/// When the time is over: names the limit and the line that waited.
+#[track_caller]
+pub fn within<F: Future>(limit: Duration, work: F) -> impl Future<Output = F::Output> {
+    let caller = Location::caller();
+    async move {
+        match tokio::time::timeout(limit, work).await {
+            Ok(output) => output,
+            Err(_) => panic!("not done within {limit:?}, waited for at {caller}"),
+        }
+    }
+}
+
+/// Keeps a paused clock from running ahead until the guard is dropped.
+///
+/// tokio moves a paused clock to the next timer as soon as no task can run, and a task that waits
+/// for a socket cannot. With this guard the clock moves only through `tokio::time::advance`.
+/// Without a paused clock it does nothing.
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+#[must_use = "the clock is free again when the guard is dropped"]
+pub fn hold_clock() -> StillClock {
+    let (release, released) = mpsc::channel();
+    // A running blocking task is what inhibits the clock; it ends when the guard drops its sender.
+    drop(tokio::task::spawn_blocking(move || {
+        released.recv_timeout(DEADLINE * 6)
+    }));
+    StillClock { _release: release }
+}
+
+/// Keeps a paused clock still while it lives; made by [`hold_clock`].
+pub struct StillClock {
+    _release: mpsc::Sender<()>,
+}
+
+impl fmt::Debug for StillClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StillClock")
+    }
+}
+
+/// Awaits `work` for at most `limit` of real time, a paused clock standing still meanwhile.
+pub(crate) async fn within_real<F: Future>(limit: Duration, work: F) -> Option<F::Output> {
+    let (_release, released) = mpsc::channel::<()>();
+    let over = tokio::task::spawn_blocking(move || released.recv_timeout(limit));
+    match select(pin!(work), over).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_ends_in_time_gives_its_output() {
+        let slow = async {
+            sleep(Duration::from_millis(999)).await;
+            7
+        };
+        assert_eq!(within(Duration::from_secs(1), slow).await, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[should_panic(expected = "not done within 1s, waited for at")]
+    async fn work_that_never_ends_fails_the_test_and_says_where() {
+        within(Duration::from_secs(1), pending::<()>()).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_held_clock_stands_still_while_a_socket_is_waited_for() {
+        let clock = hold_clock();
+        let start = Instant::now();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let timer = tokio::spawn(sleep(Duration::from_millis(1)));
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        server.write_all(b"x").await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'x');
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert!(!timer.is_finished());
+
+        drop(clock);
+        within(Duration::from_secs(1), timer).await.unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn real_deadlines_pass_although_the_clock_is_paused() {
+        let start = Instant::now();
+        let outcome = within_real(Duration::from_millis(5), pending::<()>()).await;
+        assert_eq!(outcome, None);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}

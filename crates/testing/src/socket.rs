@@ -1,0 +1,30 @@
+//! Listening sockets with a backlog that is asked for.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpListener;
+
+/// A bound socket that does not listen yet.
+pub(crate) fn bind(addr: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+/// A listener on `addr`, with this backlog as far as the system allows it.
+pub(crate) fn try_listen(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let socket = bind(addr)?;
+    socket.listen(backlog)?;
+    TcpListener::from_std(socket.into())
+}
+
+pub(crate) fn listen(addr: SocketAddr, backlog: i32) -> TcpListener {
+    match try_listen(addr, backlog) {
+        Ok(listener) => listener,
+        Err(error) => panic!("cannot listen on {addr}: {error}"),
+    }
+}

@@ -1,0 +1,317 @@
+//! One connection of the upstream: reads requests, does what the script says.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::future::{Either, select};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::net::TcpStream;
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use super::host::{Command, Host, Request};
+use super::reply::{Head, Reply, Step};
+use super::wire::{Body, Malformed, RawHead};
+
+/// How far a connection reads ahead while it waits, to see the peer leave. A peer that sends more
+/// meets back-pressure, and is not seen leaving.
+const READ_AHEAD: usize = 256 * 1024;
+
+/// What a connection runs on.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Makes the coming drop a reset.
+    fn reset_on_drop(&self);
+}
+
+impl Wire for TcpStream {
+    fn reset_on_drop(&self) {
+        // Fails only on a socket that is already gone.
+        drop(socket2::SockRef::from(self).set_linger(Some(Duration::ZERO)));
+    }
+}
+
+impl Wire for DuplexStream {
+    fn reset_on_drop(&self) {}
+}
+
+/// The connection is over; whoever gets this lets go of it.
+struct Ended;
+
+impl From<io::Error> for Ended {
+    fn from(_: io::Error) -> Self {
+        Self
+    }
+}
+
+/// The exchange that a reply belongs to.
+struct Exchange {
+    request: Request,
+    body: Body,
+}
+
+pub(super) struct Connection<S> {
+    host: Arc<Host>,
+    number: usize,
+    stream: S,
+    buf: BytesMut,
+    out: Vec<u8>,
+    commands: broadcast::Receiver<Command>,
+    // Last, so that the socket is closed before it is counted as closed.
+    _live: Live,
+}
+
+/// Counts a connection out.
+struct Live(Arc<Host>);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.count(|stats| stats.live -= 1);
+    }
+}
+
+/// Serves `stream` until either side is done with it, or the upstream is stopped.
+pub(super) async fn serve<S: Wire>(host: Arc<Host>, number: usize, stream: S) {
+    let mut resets = host.resets.subscribe();
+    let stop = host.stop.clone();
+    let mut connection = Connection {
+        commands: host.commands.subscribe(),
+        _live: Live(Arc::clone(&host)),
+        host,
+        number,
+        stream,
+        buf: BytesMut::new(),
+        out: Vec::new(),
+    };
+    let ended = {
+        let script = pin!(connection.run());
+        let reset = pin!(resets.changed());
+        let stop = pin!(stop.wait());
+        match select(select(script, reset), stop).await {
+            Either::Left((Either::Right(_), _)) => false,
+            Either::Left((Either::Left(_), _)) | Either::Right(_) => true,
+        }
+    };
+    if !ended {
+        connection.stream.reset_on_drop();
+    }
+}
+
+impl<S: Wire> Connection<S> {
+    async fn run(&mut self) -> Result<Infallible, Ended> {
+        let host = Arc::clone(&self.host);
+        if let Some(on_accept) = &host.on_accept {
+            self.perform(on_accept(self.number), None).await?;
+        }
+        for nth in 0.. {
+            let head = self.next_head().await?;
+            self.exchange(&head, nth).await?;
+        }
+        unreachable!("more requests than there are numbers")
+    }
+
+    async fn exchange(&mut self, head: &RawHead, nth: usize) -> Result<(), Ended> {
+        let body = head.body().map_err(|Malformed| self.malformed())?;
+        let mut request = Request::new(head, self.number, nth);
+        self.host.arrive(&mut request);
+        let mut reply = (self.host.on_request)(&request);
+        let last = self.host.max_requests == Some(nth + 1);
+        if last && reply.steps.iter().any(|step| matches!(step, Step::Head(_))) {
+            reply = reply.closing();
+        }
+        let keeps = head.keeps_alive() && !reply.says_close() && !last;
+        let mut exchange = Exchange { request, body };
+        if !reply.before_body {
+            self.read_body(&mut exchange).await?;
+        }
+        self.perform(reply, Some(&mut exchange)).await?;
+        self.host.count(|stats| stats.answered += 1);
+        if !keeps {
+            return self.close().await;
+        }
+        self.read_body(&mut exchange).await
+    }
+
+    /// Waits, idle, for the next request's head.
+    async fn next_head(&mut self) -> Result<RawHead, Ended> {
+        loop {
+            match RawHead::take(&mut self.buf) {
+                Ok(Some(head)) => {
+                    // Orders given before this exchange are out of date once it is over.
+                    self.commands = self.commands.resubscribe();
+                    return Ok(head);
+                }
+                Ok(None) if self.buf.is_empty() => self.idle().await?,
+                Ok(None) => self.read_more().await?,
+                Err(Malformed) => return Err(self.malformed()),
+            }
+        }
+    }
+
+    /// Waits for the first byte of a request, obeying orders.
+    async fn idle(&mut self) -> Result<(), Ended> {
+        let host = Arc::clone(&self.host);
+        host.count(|stats| stats.idle += 1);
+        let _busy = Busy(&host);
+        let timeout = async {
+            match host.idle_timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => pending().await,
+            }
+        };
+        let mut timeout = pin!(timeout);
+        loop {
+            let order = tokio::select! {
+                biased;
+                read = self.stream.read_buf(&mut self.buf) => return match read? {
+                    0 => Err(Ended),
+                    _ => Ok(()),
+                },
+                order = self.commands.recv() => order,
+                () = &mut timeout => Ok(Command::Close),
+            };
+            match order {
+                Ok(Command::Close) => return self.close().await,
+                Ok(Command::Write(bytes)) => self.stream.write_all(&bytes).await?,
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return Err(Ended),
+            }
+        }
+    }
+
+    async fn perform(
+        &mut self,
+        reply: Reply,
+        mut exchange: Option<&mut Exchange>,
+    ) -> Result<(), Ended> {
+        let is_head = exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.request.method == "HEAD");
+        for step in reply.steps {
+            match step {
+                Step::Head(head) => head.encode(&mut self.out),
+                Step::Body(_) if is_head => {}
+                Step::Body(bytes) | Step::Write(bytes) => self.out.extend_from_slice(&bytes),
+                Step::Echo => self.echo(exchange.as_deref_mut()).await?,
+                step => {
+                    self.flush().await?;
+                    self.act(step, exchange.as_deref_mut()).await?;
+                }
+            }
+        }
+        self.flush().await
+    }
+
+    /// A step that is more than bytes to write.
+    async fn act(&mut self, step: Step, exchange: Option<&mut Exchange>) -> Result<(), Ended> {
+        match step {
+            Step::Delay(delay) => self.unless_gone(tokio::time::sleep(delay)).await,
+            Step::Wait(gate) => self.unless_gone(gate.wait()).await,
+            Step::Hold => self.unless_gone(pending()).await,
+            Step::Shutdown => Ok(self.stream.shutdown().await?),
+            Step::Close => self.close().await,
+            Step::Reset => {
+                self.stream.reset_on_drop();
+                Err(Ended)
+            }
+            Step::EchoBytes => self.echo_bytes().await,
+            Step::ReadBody => match exchange {
+                Some(exchange) => self.read_body(exchange).await,
+                None => Ok(()),
+            },
+            Step::Head(_) | Step::Body(_) | Step::Write(_) | Step::Echo => Ok(()),
+        }
+    }
+
+    async fn echo(&mut self, exchange: Option<&mut Exchange>) -> Result<(), Ended> {
+        let Some(exchange) = exchange else {
+            return Ok(());
+        };
+        self.read_body(exchange).await?;
+        let body = exchange.body.bytes();
+        for step in Reply::ok(body).steps {
+            match step {
+                Step::Head(head) => Head::encode(&head, &mut self.out),
+                Step::Body(_) if exchange.request.method == "HEAD" => {}
+                Step::Body(bytes) => self.out.extend_from_slice(&bytes),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn echo_bytes(&mut self) -> Result<(), Ended> {
+        loop {
+            let bytes = self.buf.split();
+            self.stream.write_all(&bytes).await?;
+            self.read_more().await?;
+        }
+    }
+
+    async fn read_body(&mut self, exchange: &mut Exchange) -> Result<(), Ended> {
+        loop {
+            let done = exchange.body.advance(&mut self.buf);
+            let complete = matches!(done, Ok(true));
+            self.host
+                .body_read(exchange.request.arrival, exchange.body.len(), complete);
+            match done {
+                Ok(true) => return Ok(()),
+                Ok(false) => self.read_more().await?,
+                Err(Malformed) => return Err(self.malformed()),
+            }
+        }
+    }
+
+    /// Waits for `wait`, unless the peer leaves first. A peer that only stopped sending has left.
+    async fn unless_gone(&mut self, wait: impl Future<Output = ()>) -> Result<(), Ended> {
+        let mut wait = pin!(wait);
+        while self.buf.len() < READ_AHEAD {
+            tokio::select! {
+                biased;
+                () = &mut wait => return Ok(()),
+                more = self.stream.read_buf(&mut self.buf) => if more? == 0 {
+                    return Err(Ended);
+                },
+            }
+        }
+        wait.await;
+        Ok(())
+    }
+
+    async fn read_more(&mut self) -> Result<(), Ended> {
+        match self.stream.read_buf(&mut self.buf).await? {
+            0 => Err(Ended),
+            _ => Ok(()),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), Ended> {
+        if !self.out.is_empty() {
+            self.stream.write_all(&self.out).await?;
+            self.stream.flush().await?;
+            self.out.clear();
+        }
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), Ended> {
+        self.stream.shutdown().await?;
+        Err(Ended)
+    }
+
+    fn malformed(&self) -> Ended {
+        self.host.count(|stats| stats.malformed += 1);
+        Ended
+    }
+}
+
+struct Busy<'a>(&'a Host);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.count(|stats| stats.idle -= 1);
+    }
+}
