@@ -6,6 +6,11 @@
 //! [`end_attempt`], which do nothing when nobody listens. The slot is found through a thread-local
 //! that is set only for the length of one poll, so it needs no parameter through foreign layers and
 //! cannot leak into another task.
+//!
+//! Scopes nest. A layer that keeps time below another one that does makes its slot with
+//! [`PhaseSlot::nested`], and what is reported below reaches both. In the other direction, a layer
+//! with a budget says with [`leave_remaining`] what it did not use, for whatever is left to do
+//! above, such as the HTTP/2 preface.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -45,12 +50,19 @@ impl Phase {
 
 /// Where one connect stands. Cloning shares it.
 #[derive(Clone, Debug)]
-pub struct PhaseSlot(Arc<Mutex<State>>);
+pub struct PhaseSlot(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    outer: Option<PhaseSlot>,
+}
 
 #[derive(Debug)]
 struct State {
     phase: Phase,
     attempts: Vec<Attempt>,
+    remaining: Option<Duration>,
 }
 
 impl Default for PhaseSlot {
@@ -62,10 +74,22 @@ impl Default for PhaseSlot {
 impl PhaseSlot {
     /// A slot in [`Phase::Connect`] without attempts.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self::within(None)
+    }
+
+    /// A slot of its own that passes every report on to the slot whose [`scope`] this runs in, if
+    /// there is one.
+    pub fn nested() -> Self {
+        Self::within(current())
+    }
+
+    fn within(outer: Option<Self>) -> Self {
+        let state = Mutex::new(State {
             phase: Phase::Connect,
             attempts: Vec::new(),
-        })))
+            remaining: None,
+        });
+        Self(Arc::new(Inner { state, outer }))
     }
 
     /// The phase last entered.
@@ -78,25 +102,26 @@ impl PhaseSlot {
         self.locked().attempts.clone()
     }
 
-    fn enter(&self, phase: Phase) {
-        self.locked().phase = phase;
+    /// What a budget below had left at the moment its connector succeeded; `None` if there is no
+    /// budget below, or it has not succeeded.
+    ///
+    /// It counts from that moment, so it is to be read in the poll that brought the connection.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.locked().remaining
     }
 
-    fn start_attempt(&self, attempt: Attempt) {
-        self.locked().attempts.push(attempt);
-    }
-
-    fn end_attempt(&self, addr: SocketAddr, outcome: AttemptOutcome) {
-        let mut state = self.locked();
-        let pending = |a: &&mut Attempt| a.addr == addr && a.outcome == AttemptOutcome::Pending;
-        if let Some(attempt) = state.attempts.iter_mut().find(pending) {
-            attempt.outcome = outcome;
+    /// Applies a report here and in every slot around this one.
+    fn report(&self, apply: impl Fn(&mut State)) {
+        let mut slot = Some(self);
+        while let Some(at) = slot {
+            apply(&mut at.locked());
+            slot = at.0.outer.as_ref();
         }
     }
 
     /// The lock guards plain values only, so what a panicking thread left is whole.
     fn locked(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,21 +150,36 @@ pub fn current() -> Option<PhaseSlot> {
 /// Reports that `phase` begins.
 pub fn enter(phase: Phase) {
     if let Some(slot) = current() {
-        slot.enter(phase);
+        slot.report(|state| state.phase = phase);
     }
 }
 
 /// Reports that an attempt at `addr` begins, `after` the start of the dial.
 pub fn start_attempt(addr: SocketAddr, after: Duration) {
     if let Some(slot) = current() {
-        slot.start_attempt(Attempt::started(addr, after));
+        slot.report(|state| state.attempts.push(Attempt::started(addr, after)));
     }
 }
 
 /// Reports how the pending attempt at `addr` ended.
 pub fn end_attempt(addr: SocketAddr, outcome: AttemptOutcome) {
+    let pending = |a: &&mut Attempt| a.addr == addr && a.outcome == AttemptOutcome::Pending;
     if let Some(slot) = current() {
-        slot.end_attempt(addr, outcome);
+        slot.report(|state| {
+            if let Some(attempt) = state.attempts.iter_mut().find(pending) {
+                attempt.outcome = outcome;
+            }
+        });
+    }
+}
+
+/// Leaves what is left of a budget to whatever is still to be done above.
+///
+/// The layer that keeps the budget calls it when its connector has succeeded, outside its own
+/// [`scope`]. Where budgets nest, the one further out reports last, and that is what stays.
+pub fn leave_remaining(remaining: Duration) {
+    if let Some(slot) = current() {
+        slot.report(|state| state.remaining = Some(remaining));
     }
 }
 
@@ -183,6 +223,37 @@ mod tests {
             .map(|a| (a.addr, a.outcome))
             .collect();
         assert_eq!(outcomes, [(a, refused), (b, AttemptOutcome::Pending)]);
+    }
+
+    #[test]
+    fn a_nested_slot_passes_reports_on_and_starts_anew() {
+        let (outer, addr) = (PhaseSlot::new(), SocketAddr::from(([127, 0, 0, 1], 1)));
+        let again = scope(&outer, || {
+            let first = PhaseSlot::nested();
+            scope(&first, || {
+                enter(Phase::Tls);
+                start_attempt(addr, Duration::ZERO);
+                end_attempt(addr, AttemptOutcome::Connected);
+            });
+            PhaseSlot::nested()
+        });
+        assert_eq!(outer.phase(), Phase::Tls);
+        assert_eq!(outer.attempts()[0].outcome, AttemptOutcome::Connected);
+        assert_eq!(again.phase(), Phase::Connect);
+        assert!(again.attempts().is_empty());
+    }
+
+    #[test]
+    fn what_is_left_of_the_outermost_budget_stays() {
+        let outer = PhaseSlot::new();
+        assert_eq!(outer.remaining(), None);
+        scope(&outer, || {
+            let slot = PhaseSlot::nested();
+            scope(&slot, || leave_remaining(Duration::from_secs(3)));
+            leave_remaining(Duration::from_secs(2));
+            assert_eq!(slot.remaining(), Some(Duration::from_secs(3)));
+        });
+        assert_eq!(outer.remaining(), Some(Duration::from_secs(2)));
     }
 
     #[test]
