@@ -1,1 +1,35 @@
-//! A Tower layer that caches DNS answers: TTL, single flight, refresh-ahead, stale on error, negative caching and rotation.
+//! Caches DNS answers.
+
+mod addrs;
+mod answer;
+mod backend;
+mod cache;
+mod changes;
+mod config;
+mod demotion;
+mod engine;
+mod entry;
+mod error;
+mod flights;
+mod future;
+mod handle;
+mod hosts;
+mod layer;
+mod name;
+mod service;
+mod snapshot;
+mod stats;
+
+pub use addrs::{Addrs, Freshness};
+pub use answer::{Answer, IntoAnswer};
+pub use backend::{Gai, GaiFuture};
+pub use changes::{DnsChange, DnsChanges};
+pub use config::Rotation;
+pub use error::{InvalidBounds, LookupError, LookupErrorKind};
+pub use future::CachedDnsFuture;
+pub use handle::DnsHandle;
+pub use hosts::StaticHosts;
+pub use layer::CachedDnsLayer;
+pub use service::CachedDns;
+pub use snapshot::{AddrSnapshot, NameSnapshot, NameState};
+pub use stats::DnsStats;

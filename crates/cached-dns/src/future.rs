@@ -1,0 +1,153 @@
+//! The wait for an answer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::addrs::{Addrs, Freshness};
+use crate::engine::AnyEngine;
+use crate::entry::Entry;
+use crate::error::{LookupError, LookupErrorKind};
+use crate::flights::{Joined, Outcome};
+use crate::name::Key;
+
+/// The future of [`CachedDns`](crate::CachedDns): ready at once and without an allocation if the
+/// cache knows the name.
+///
+/// # Cancel safety
+///
+/// Dropping it leaves the lookup running; its answer goes into the cache for the next caller.
+#[must_use = "futures do nothing unless polled"]
+pub struct CachedDnsFuture(State);
+
+enum State {
+    Ready(Option<Result<Addrs, LookupError>>),
+    Waiting(Box<Waiting>),
+}
+
+struct Waiting {
+    engine: Arc<AnyEngine>,
+    key: Key,
+    receiver: oneshot::Receiver<Outcome>,
+    deadline: Pin<Box<Sleep>>,
+    since: Instant,
+    stale: Option<Arc<Entry>>,
+    restarted: bool,
+}
+
+impl CachedDnsFuture {
+    pub(crate) fn ready(result: Result<Addrs, LookupError>) -> Self {
+        Self(State::Ready(Some(result)))
+    }
+
+    pub(crate) fn waiting(
+        engine: Arc<AnyEngine>,
+        key: Key,
+        receiver: oneshot::Receiver<Outcome>,
+        stale: Option<Arc<Entry>>,
+        now: Instant,
+    ) -> Self {
+        let config = &engine.cache.config;
+        let longest = match stale {
+            Some(_) => config.stale_wait.min(config.lookup_timeout),
+            None => config.lookup_timeout,
+        };
+        Self(State::Waiting(Box::new(Waiting {
+            deadline: Box::pin(sleep_until(now + longest)),
+            engine,
+            key,
+            receiver,
+            since: now,
+            stale,
+            restarted: false,
+        })))
+    }
+}
+
+impl Future for CachedDnsFuture {
+    type Output = Result<Addrs, LookupError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let waiting = match &mut self.0 {
+            State::Ready(result) => {
+                return Poll::Ready(result.take().expect("polled after it was ready"));
+            }
+            State::Waiting(waiting) => waiting,
+        };
+        let result = ready!(waiting.poll(cx));
+        self.0 = State::Ready(None);
+        Poll::Ready(result)
+    }
+}
+
+impl Waiting {
+    /// The answer goes before the deadline, if both are there.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Addrs, LookupError>> {
+        while let Poll::Ready(received) = Pin::new(&mut self.receiver).poll(cx) {
+            match received {
+                Ok(Ok(entry)) => return Poll::Ready(Ok(self.fresh(entry))),
+                Ok(Err(error)) => return Poll::Ready(self.stale_or(error)),
+                Err(_) => match self.start_again() {
+                    Some(result) => return Poll::Ready(result),
+                    None => continue,
+                },
+            }
+        }
+        ready!(self.deadline.as_mut().poll(cx));
+        let error = LookupError::new(LookupErrorKind::TimedOut);
+        let error = error.of(self.key.to_arc(), self.since.elapsed());
+        Poll::Ready(self.stale_or(error))
+    }
+
+    fn fresh(&self, entry: Arc<Entry>) -> Addrs {
+        self.engine
+            .cache
+            .serve(entry, Instant::now(), Freshness::Fresh)
+    }
+
+    /// "Not found" is an answer and goes before an old one; a failure does not.
+    fn stale_or(&mut self, error: LookupError) -> Result<Addrs, LookupError> {
+        match self.stale.take() {
+            Some(entry) if !error.is_not_found() => {
+                self.engine.observe_cache(self.key.as_str(), Some("stale"));
+                Ok(self.engine.cache.serve_stale(entry, Instant::now()))
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// The lookup's task went away with its runtime: once, this caller starts another on its own.
+    fn start_again(&mut self) -> Option<Result<Addrs, LookupError>> {
+        if !self.restarted {
+            self.restarted = true;
+            match self.engine.rejoin(self.key.as_str()) {
+                Joined::Served(served) => {
+                    if served.refresh {
+                        self.engine.refresh(self.key.as_str());
+                    }
+                    return Some(served.result);
+                }
+                Joined::Waiting(receiver) | Joined::Starting(receiver, _) => {
+                    self.receiver = receiver;
+                    return None;
+                }
+            }
+        }
+        let error = LookupError::new(LookupErrorKind::Transient);
+        let error = error.with_source("the runtime that ran the lookup is gone");
+        Some(self.stale_or(error.of(self.key.to_arc(), self.since.elapsed())))
+    }
+}
+
+impl std::fmt::Debug for CachedDnsFuture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = match &self.0 {
+            State::Ready(_) => "ready",
+            State::Waiting(_) => "waiting",
+        };
+        f.debug_tuple("CachedDnsFuture").field(&state).finish()
+    }
+}
