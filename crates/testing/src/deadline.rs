@@ -3,10 +3,12 @@
 use std::fmt;
 use std::panic::Location;
 use std::pin::pin;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use tokio::sync::oneshot;
 
 /// How long the helpers of this crate wait before they call the test failed.
 ///
@@ -62,10 +64,19 @@ impl fmt::Debug for StillClock {
     }
 }
 
-/// Awaits `work` for at most `limit` of real time, a paused clock standing still meanwhile.
+/// Awaits `work` for at most `limit` of real time, whatever tokio's clock does meanwhile.
 pub(crate) async fn within_real<F: Future>(limit: Duration, work: F) -> Option<F::Output> {
     let (_release, released) = mpsc::channel::<()>();
-    let over = tokio::task::spawn_blocking(move || released.recv_timeout(limit));
+    let (ring, over) = oneshot::channel();
+    // A thread of its own: a timer of tokio's would be paused, a blocking task would hold the clock.
+    thread::spawn(move || {
+        if released.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            // The work may have ended in this very moment, and nobody listen.
+            let _ = ring.send(());
+        } else {
+            drop(ring);
+        }
+    });
     match select(pin!(work), over).await {
         Either::Left((output, _)) => Some(output),
         Either::Right(_) => None,
@@ -115,6 +126,12 @@ mod tests {
         drop(clock);
         within(Duration::from_secs(1), timer).await.unwrap();
         assert!(start.elapsed() >= Duration::from_millis(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paused_clock_runs_on_under_a_real_deadline() {
+        let hour = sleep(Duration::from_secs(3600));
+        assert_eq!(within_real(DEADLINE, hour).await, Some(()));
     }
 
     #[tokio::test(start_paused = true)]

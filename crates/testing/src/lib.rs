@@ -4,15 +4,20 @@
 //! | module | holds |
 //! |---|---|
 //! | [`upstream`] | [`Upstream`]: an HTTP/1 server that says and does exactly what a test tells it, over TCP or in memory |
+//! | [`plain`] | [`Plain`]: a fast, well-behaved hyper server with a latency, for load |
+//! | [`dns`] | [`DnsServer`]: answers, lies and silence over UDP and TCP on one port |
+//! | [`hole`] | [`Hole`] drops SYNs; [`Refused`] refuses connections |
 //! | [`gate`] | [`Gate`]: a place where code under test stands still until the test says go |
+//! | [`io`] | [`Connector`]: a connector that counts, waits, fails or panics, and [`CountedIo`] |
+//! | [`contract`] | what every layer owes its callers, as a suite that takes the layer as a closure |
 //! | [`deadline`] | [`within`], and [`hold_clock`] for sockets under a paused clock |
 //!
 //! # Waiting
 //!
 //! Nothing here needs a sleep to be waited for. Servers and probes have `settled`, which takes a
 //! condition on their counters and returns when it holds; gates have [`Gate::reached`]. Both panic
-//! after [`DEADLINE`] of *real* time, and say what the counters were. A paused clock stands still
-//! while they wait, so a test may `advance` the clock and then wait for its effect on a socket.
+//! after [`DEADLINE`] of *real* time, and say what the counters were; what tokio's clock does
+//! meanwhile is no concern of theirs.
 //!
 //! # Clocks
 //!
@@ -23,9 +28,11 @@
 mod board;
 pub mod deadline;
 pub mod gate;
+pub mod io;
 mod socket;
 pub mod upstream;
 
 pub use deadline::{DEADLINE, hold_clock, within};
 pub use gate::Gate;
+pub use io::{Connector, CountedIo};
 pub use upstream::{Reply, Upstream};

@@ -74,9 +74,14 @@ impl Drop for Live {
 }
 
 /// Serves `stream` until either side is done with it, or the upstream is stopped.
-pub(super) async fn serve<S: Wire>(host: Arc<Host>, number: usize, stream: S) {
+///
+/// Orders reach it from this call on, though it does nothing before it is polled.
+pub(super) fn serve<S: Wire>(
+    host: Arc<Host>,
+    number: usize,
+    stream: S,
+) -> impl Future<Output = ()> {
     let mut resets = host.resets.subscribe();
-    let stop = host.stop.clone();
     let mut connection = Connection {
         commands: host.commands.subscribe(),
         _live: Live(Arc::clone(&host)),
@@ -86,17 +91,18 @@ pub(super) async fn serve<S: Wire>(host: Arc<Host>, number: usize, stream: S) {
         buf: BytesMut::new(),
         out: Vec::new(),
     };
-    let ended = {
-        let script = pin!(connection.run());
-        let reset = pin!(resets.changed());
-        let stop = pin!(stop.wait());
-        match select(select(script, reset), stop).await {
-            Either::Left((Either::Right(_), _)) => false,
-            Either::Left((Either::Left(_), _)) | Either::Right(_) => true,
+    async move {
+        let stop = connection.host.stop.clone();
+        let was_reset = {
+            let script = pin!(connection.run());
+            let reset = pin!(resets.changed());
+            let stop = pin!(stop.wait());
+            let first = select(select(script, reset), stop).await;
+            matches!(first, Either::Left((Either::Right(_), _)))
+        };
+        if was_reset {
+            connection.stream.reset_on_drop();
         }
-    };
-    if !ended {
-        connection.stream.reset_on_drop();
     }
 }
 

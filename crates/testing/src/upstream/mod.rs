@@ -32,6 +32,7 @@ mod reply;
 mod tests;
 mod wire;
 
+use std::io;
 use std::net::SocketAddr;
 use std::panic::Location;
 use std::sync::Arc;
@@ -99,10 +100,11 @@ impl Upstream {
     /// It works whether or not the upstream listens. [`Connector::memory`](crate::Connector::memory)
     /// makes a connector of it.
     pub fn connect(&self) -> DuplexStream {
-        let (near, far) = tokio::io::duplex(DUPLEX);
-        let number = self.host.accept();
-        tokio::spawn(connection::serve(Arc::clone(&self.host), number, far));
-        near
+        self.door().open()
+    }
+
+    pub(crate) fn door(&self) -> MemoryDoor {
+        MemoryDoor(Arc::clone(&self.host))
     }
 
     /// The counters now.
@@ -196,6 +198,27 @@ impl Drop for Upstream {
             listener.abort();
         }
         self.host.stop.open();
+    }
+}
+
+/// The way into an upstream in memory; does not keep it running.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryDoor(Arc<Host>);
+
+impl MemoryDoor {
+    /// A connection, unless the upstream is gone.
+    pub(crate) fn connect(&self) -> io::Result<DuplexStream> {
+        if self.0.stop.is_open() {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        Ok(self.open())
+    }
+
+    fn open(&self) -> DuplexStream {
+        let (near, far) = tokio::io::duplex(DUPLEX);
+        let number = self.0.accept();
+        tokio::spawn(connection::serve(Arc::clone(&self.0), number, far));
+        near
     }
 }
 
