@@ -21,13 +21,6 @@ pub(crate) struct Board<S> {
 }
 
 impl<S> Board<S> {
-    pub(crate) fn new(state: S) -> Self {
-        Self {
-            state: Mutex::new(state),
-            changed: Notify::new(),
-        }
-    }
-
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut S) -> R) -> R {
         let result = change(&mut self.locked());
         self.changed.notify_waiters();

@@ -27,12 +27,14 @@
 
 mod board;
 pub mod deadline;
+pub mod dns;
 pub mod gate;
 pub mod io;
 mod socket;
 pub mod upstream;
 
 pub use deadline::{DEADLINE, hold_clock, within};
+pub use dns::DnsServer;
 pub use gate::Gate;
 pub use io::{Connector, CountedIo};
 pub use upstream::{Reply, Upstream};
