@@ -29,12 +29,16 @@ mod board;
 pub mod deadline;
 pub mod dns;
 pub mod gate;
+pub mod hole;
 pub mod io;
+pub mod plain;
 mod socket;
 pub mod upstream;
 
 pub use deadline::{DEADLINE, hold_clock, within};
 pub use dns::DnsServer;
 pub use gate::Gate;
+pub use hole::{Hole, Refused};
 pub use io::{Connector, CountedIo};
+pub use plain::Plain;
 pub use upstream::{Reply, Upstream};

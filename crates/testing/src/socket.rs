@@ -7,9 +7,12 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
 /// A bound socket that does not listen yet.
-pub(crate) fn bind(addr: SocketAddr) -> io::Result<Socket> {
+///
+/// Two sockets may share an address that both may reuse as long as neither listens, so `reuse` is
+/// for those that will: their connections in `TIME_WAIT` then do not block a second bind.
+pub(crate) fn bind(addr: SocketAddr, reuse: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
+    socket.set_reuse_address(reuse)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     Ok(socket)
@@ -17,7 +20,7 @@ pub(crate) fn bind(addr: SocketAddr) -> io::Result<Socket> {
 
 /// A listener on `addr`, with this backlog as far as the system allows it.
 pub(crate) fn try_listen(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
-    let socket = bind(addr)?;
+    let socket = bind(addr, true)?;
     socket.listen(backlog)?;
     TcpListener::from_std(socket.into())
 }
