@@ -1,0 +1,254 @@
+//! The label guard: at most so many series by name, the rest in one that is called `_other`.
+
+use std::hash::{BuildHasher, Hash};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+
+use foldhash::quality::RandomState;
+
+/// The address of what did not fit.
+pub(crate) const OTHER: &str = "_other";
+
+type Map<K, V> = std::collections::HashMap<K, V, RandomState>;
+
+/// Series by name and port.
+#[derive(Debug)]
+pub(crate) struct Guard<S> {
+    /// Guards the map alone; a series is made and used outside of it.
+    known: RwLock<Known<S>>,
+    other: OnceLock<Arc<Entry<S>>>,
+    overflowed: OnceLock<Sketch>,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Known<S> {
+    by_name: Map<Box<str>, Vec<Arc<Entry<S>>>>,
+    len: usize,
+}
+
+/// A series and the labels that it goes by.
+#[derive(Debug)]
+pub(crate) struct Entry<S> {
+    pub(crate) name: Arc<str>,
+    pub(crate) port: u16,
+    pub(crate) series: S,
+}
+
+/// What a search found.
+pub(crate) enum Found<S> {
+    Own(Arc<Entry<S>>),
+    Other(Arc<Entry<S>>),
+}
+
+impl<S> Default for Guard<S> {
+    fn default() -> Self {
+        Self {
+            known: RwLock::new(Known {
+                by_name: Map::default(),
+                len: 0,
+            }),
+            other: OnceLock::new(),
+            overflowed: OnceLock::new(),
+            hasher: RandomState::default(),
+        }
+    }
+}
+
+impl<S: Default> Guard<S> {
+    /// The series of a name and port, made if there is room for it among `max`.
+    pub(crate) fn find_or_add(&self, name: &str, port: u16, max: usize) -> Found<S> {
+        let known = self.known();
+        if let Some(entry) = known.get(name, port) {
+            return Found::Own(entry);
+        }
+        let full = known.len >= max;
+        drop(known);
+        if full {
+            return self.overflow(name, port, max);
+        }
+        let fresh = Entry::new(name, port);
+        match self.add(fresh, max) {
+            Some(entry) => Found::Own(entry),
+            None => self.overflow(name, port, max),
+        }
+    }
+
+    fn add(&self, fresh: Arc<Entry<S>>, max: usize) -> Option<Arc<Entry<S>>> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = known.get(&fresh.name, fresh.port) {
+            return Some(entry);
+        }
+        if known.len >= max {
+            return None;
+        }
+        known.len += 1;
+        let ports = known.by_name.entry(fresh.name.as_ref().into()).or_default();
+        ports.push(Arc::clone(&fresh));
+        Some(fresh)
+    }
+
+    fn overflow(&self, name: &str, port: u16, max: usize) -> Found<S> {
+        let sketch = self.overflowed.get_or_init(|| {
+            tracing::warn!(
+                target: "tollgate::metrics",
+                max, first = name,
+                "more origins or names than metrics may tell apart: the rest share {OTHER}",
+            );
+            Sketch::default()
+        });
+        sketch.insert(self.hasher.hash_one((name, port)));
+        let other = self.other.get_or_init(|| Entry::new(OTHER, 0));
+        Found::Other(Arc::clone(other))
+    }
+}
+
+impl<S> Guard<S> {
+    /// Every series in the order of names, `_other` last.
+    pub(crate) fn all(&self) -> Vec<Arc<Entry<S>>> {
+        let known = self.known();
+        let mut all: Vec<_> = known.by_name.values().flatten().cloned().collect();
+        drop(known);
+        all.sort_unstable_by(|a, b| (&a.name, a.port).cmp(&(&b.name, b.port)));
+        all.extend(self.other.get().cloned());
+        all
+    }
+
+    /// How many different names and ports share `_other`.
+    pub(crate) fn overflowed(&self) -> u64 {
+        self.overflowed.get().map_or(0, Sketch::estimate)
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known<S>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Known<S> {
+    fn get(&self, name: &str, port: u16) -> Option<Arc<Entry<S>>> {
+        let ports = self.by_name.get(name)?;
+        ports.iter().find(|entry| entry.port == port).cloned()
+    }
+}
+
+impl<S: Default> Entry<S> {
+    fn new(name: &str, port: u16) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            port,
+            series: S::default(),
+        })
+    }
+}
+
+/// A map with an upper bound in front of a guard: what one key was resolved to.
+#[derive(Debug)]
+pub(crate) struct Resolved<K, S>(RwLock<Map<K, Arc<Entry<S>>>>);
+
+impl<K, S> Default for Resolved<K, S> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+impl<K: Hash + Eq, S> Resolved<K, S> {
+    /// Calls `with` on the key's series, under the lock, so it may only touch atomics.
+    pub(crate) fn with<R>(&self, key: &K, with: impl FnOnce(&S) -> R) -> Option<R> {
+        let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        map.get(key).map(|entry| with(&entry.series))
+    }
+
+    pub(crate) fn remember(&self, key: K, entry: Arc<Entry<S>>, max: usize) {
+        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if map.len() < max {
+            map.insert(key, entry);
+        }
+    }
+}
+
+/// Counts different hashes in 8 KiB by linear counting: how many of its bits are still unset tells
+/// how many different ones set the others. Good to a few per cent up to some 300,000.
+#[derive(Debug)]
+struct Sketch(Box<[AtomicU64]>);
+
+impl Default for Sketch {
+    fn default() -> Self {
+        Self((0..Self::WORDS).map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl Sketch {
+    const WORDS: usize = 1024;
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the low bits are what is wanted"
+    )]
+    fn insert(&self, hash: u64) {
+        let word = &self.0[hash as usize % Self::WORDS];
+        word.fetch_or(1 << (hash >> 58), Ordering::Relaxed);
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "65,536 bits, and a positive estimate of at most 11 times as many"
+    )]
+    fn estimate(&self) -> u64 {
+        let unset = self
+            .0
+            .iter()
+            .map(|word| word.load(Ordering::Relaxed).count_zeros());
+        let (bits, unset) = (self.0.len() as f64 * 64.0, f64::from(unset.sum::<u32>()));
+        (bits * (bits / unset.max(1.0)).ln()).round() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(found: Found<AtomicU64>) -> String {
+        match found {
+            Found::Own(entry) | Found::Other(entry) => format!("{}:{}", entry.name, entry.port),
+        }
+    }
+
+    #[test]
+    fn names_beyond_the_limit_share_one_series_and_are_counted() {
+        let guard = Guard::<AtomicU64>::default();
+        for round in 0..2 {
+            for i in 0..10_000 {
+                let found = named(guard.find_or_add(&format!("{i}.test"), 80, 100));
+                assert_eq!(found == "_other:0", i >= 100, "round {round}: {found}");
+            }
+        }
+        assert_eq!(guard.all().len(), 101);
+        assert_eq!(&*guard.all()[100].name, OTHER);
+        let overflowed = guard.overflowed();
+        assert!((9_700..=10_100).contains(&overflowed), "{overflowed}");
+    }
+
+    #[test]
+    fn ports_of_one_name_are_told_apart() {
+        let guard = Guard::<AtomicU64>::default();
+        assert_eq!(named(guard.find_or_add("a", 1, 2)), "a:1");
+        assert_eq!(named(guard.find_or_add("a", 2, 2)), "a:2");
+        assert_eq!(named(guard.find_or_add("a", 3, 2)), "_other:0");
+        assert_eq!(named(guard.find_or_add("a", 1, 2)), "a:1");
+        assert_eq!(guard.overflowed(), 1);
+    }
+
+    #[test]
+    fn what_was_resolved_is_bounded() {
+        let (guard, resolved) = (Guard::<AtomicU64>::default(), Resolved::default());
+        for key in 0..100 {
+            if let Found::Own(entry) = guard.find_or_add("one", 80, 1) {
+                resolved.remember(key, entry, 10);
+            }
+        }
+        assert!(resolved.with(&9, |_| ()).is_some());
+        assert!(resolved.with(&10, |_| ()).is_none());
+    }
+}

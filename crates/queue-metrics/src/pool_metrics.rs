@@ -1,0 +1,253 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tollgate_core::{Event, Observer, Origin};
+
+use crate::dns_series::DnsSeries;
+use crate::guard::{Found, Guard, Resolved};
+use crate::names::{self, Metric};
+use crate::series::OriginSeries;
+use crate::spelling::{Described, Naming, Spelling};
+
+/// How many origins have series of their own: 100 at some 9 KiB of a scrape each is a page of
+/// 900 KiB.
+pub const MAX_ORIGINS: NonZeroUsize = NonZeroUsize::new(100).expect("is not zero");
+
+/// How many origins are resolved to their group without asking for it again.
+const MAX_RESOLVED: usize = 1024;
+
+/// Counts what an [`Observer`] is told of pools, resolvers and dials, per origin, and reports it.
+///
+/// Events move relaxed atomics and nothing else: no allocation, no clock, no recorder. A
+/// [`report`](PoolMetrics::report) carries the numbers to whatever recorder is installed then;
+/// [`snapshot`](PoolMetrics::snapshot) reads them without one.
+///
+/// Two pools whose metrics have the same labels write over each other's gauges: give each a name
+/// with [`pool`](PoolMetrics::pool), or share one `PoolMetrics`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tollgate_core::{Event, Observer, Origin};
+/// use tollgate_queue_metrics::PoolMetrics;
+///
+/// let metrics = Arc::new(PoolMetrics::new().connections_limit(128));
+/// // Hand `metrics.clone()` to a pool as its observer; here we are the pool:
+/// let origin: Origin = "https://billing.internal".parse()?;
+/// metrics.on_event(&Event::Queued { origin: &origin, ahead: 0 });
+///
+/// assert_eq!(metrics.snapshot().origins[0].queued, 1);
+/// println!("{}", metrics.snapshot());
+/// metrics.report();
+/// # Ok::<_, tollgate_core::ParseOriginError>(())
+/// ```
+pub struct PoolMetrics {
+    pub(crate) spelling: Spelling,
+    pub(crate) described: Described,
+    pub(crate) pool: Option<Arc<str>>,
+    pub(crate) default_limit: u64,
+    pub(crate) origins: Guard<OriginSeries>,
+    pub(crate) names: Guard<DnsSeries>,
+    resolved: Resolved<Origin, OriginSeries>,
+    max_origins: usize,
+    group: Option<Group>,
+}
+
+type Group = Box<dyn Fn(&Origin) -> Cow<'_, str> + Send + Sync>;
+
+impl Default for PoolMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PoolMetrics {
+    /// Metrics of [`MAX_ORIGINS`] origins, under the names of [`names`].
+    pub fn new() -> Self {
+        let spelling = Spelling {
+            without: vec![names::CONNECTION_DURATION.name],
+            ..Spelling::default()
+        };
+        Self {
+            spelling,
+            described: Described::default(),
+            pool: None,
+            default_limit: 0,
+            origins: Guard::default(),
+            names: Guard::default(),
+            resolved: Resolved::default(),
+            max_origins: MAX_ORIGINS.get(),
+            group: None,
+        }
+    }
+
+    /// Adds the label `pool` to every series: needed where a process has several pools.
+    #[must_use]
+    pub fn pool(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.pool = Some(name.into());
+        self
+    }
+
+    /// Puts `prefix` before every name.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
+        self.spelling.prefix = prefix.into();
+        self
+    }
+
+    /// Which convention names and labels follow; default [`Naming::Prometheus`].
+    #[must_use]
+    pub fn naming(mut self, naming: Naming) -> Self {
+        self.spelling.naming = naming;
+        self
+    }
+
+    /// Leaves a metric out, say because something else in the process emits it.
+    #[must_use]
+    pub fn without(mut self, metric: &Metric) -> Self {
+        self.spelling.without.push(metric.name);
+        self
+    }
+
+    /// Adds [`names::CONNECTION_DURATION`], which knows a connection only once it is closed and so
+    /// says nothing of those that live long.
+    #[must_use]
+    pub fn with_connection_duration(mut self) -> Self {
+        let opted_in = names::CONNECTION_DURATION.name;
+        self.spelling.without.retain(|name| *name != opted_in);
+        self
+    }
+
+    /// How many origins, and how many names in the DNS, have series of their own; default
+    /// [`MAX_ORIGINS`]. The rest share `server_address="_other"`. Origins keep their series for as
+    /// long as the process lives, since a counter that began again would be read as wrong.
+    #[must_use]
+    pub fn max_origins(mut self, max: NonZeroUsize) -> Self {
+        self.max_origins = max.get();
+        self
+    }
+
+    /// What stands for an origin in `server_address`; default its host. Origins of one name and
+    /// port share their series:
+    ///
+    /// ```
+    /// # use tollgate_queue_metrics::PoolMetrics;
+    /// let metrics = PoolMetrics::new().group_by(|origin| match origin.host() {
+    ///     host if host.ends_with(".s3.amazonaws.com") => "*.s3.amazonaws.com".into(),
+    ///     host => host.into(),
+    /// });
+    /// ```
+    #[must_use]
+    pub fn group_by<F>(mut self, group: F) -> Self
+    where
+        F: Fn(&Origin) -> Cow<'_, str> + Send + Sync + 'static,
+    {
+        self.group = Some(Box::new(group));
+        self
+    }
+
+    /// Reports `limit` connections for every origin that [`set_limit`](PoolMetrics::set_limit) does
+    /// not name: a pool's events do not tell its limit.
+    #[must_use]
+    pub fn connections_limit(mut self, limit: usize) -> Self {
+        self.default_limit = limit as u64;
+        self
+    }
+
+    /// Reports `limit` connections for this origin, whose series appear with it.
+    pub fn set_limit(&self, origin: &Origin, limit: usize) {
+        self.with(origin, |series| series.limit.store(limit as u64, Relaxed));
+    }
+
+    fn with<R>(&self, origin: &Origin, with: impl Fn(&OriginSeries) -> R) -> R {
+        match self.resolved.with(origin, &with) {
+            Some(done) => done,
+            None => self.resolve(origin, with),
+        }
+    }
+
+    #[cold]
+    fn resolve<R>(&self, origin: &Origin, with: impl Fn(&OriginSeries) -> R) -> R {
+        let name = match &self.group {
+            Some(group) => group(origin),
+            None => origin.host().into(),
+        };
+        let found = self
+            .origins
+            .find_or_add(&name, origin.port(), self.max_origins);
+        match found {
+            Found::Own(entry) => {
+                let done = with(&entry.series);
+                let max = MAX_RESOLVED.max(2 * self.max_origins);
+                self.resolved.remember(origin.clone(), entry, max);
+                done
+            }
+            Found::Other(entry) => with(&entry.series),
+        }
+    }
+
+    fn with_name(&self, name: &str, with: impl FnOnce(&DnsSeries)) {
+        match self.names.find_or_add(name, 0, self.max_origins) {
+            Found::Own(entry) | Found::Other(entry) => with(&entry.series),
+        }
+    }
+}
+
+impl Observer for PoolMetrics {
+    fn on_event(&self, event: &Event<'_>) {
+        match *event {
+            Event::Queued { origin, .. } => self.with(origin, |s| s.queued.enter()),
+            Event::Granted {
+                origin,
+                waited,
+                reused,
+            } => self.with(origin, |s| s.granted(waited, reused)),
+            Event::Refused {
+                origin,
+                reason,
+                waited,
+            } => self.with(origin, |s| s.refused(reason, waited)),
+            Event::Released { origin, held } => self.with(origin, |s| s.released(held)),
+            Event::Retried { origin, .. } => {
+                self.with(origin, |s| s.retried.fetch_add(1, Relaxed));
+            }
+            Event::ConnectStarted { origin } => self.with(origin, |s| {
+                s.opening.rise();
+            }),
+            Event::Opened {
+                origin,
+                dial,
+                elapsed,
+                ..
+            } => self.with(origin, |s| s.opened(dial, elapsed)),
+            Event::ConnectFailed { origin, kind, .. } => {
+                self.with(origin, |s| s.connect_failed(kind));
+            }
+            Event::Closed {
+                origin,
+                reason,
+                age,
+                ..
+            } => self.with(origin, |s| s.closed(reason, age)),
+            Event::DnsLookup {
+                name,
+                elapsed,
+                error,
+            } => self.with_name(name, |s| s.lookup(elapsed, error)),
+            Event::DnsCache { name, result } => self.with_name(name, |s| s.cache(result)),
+            // An event newer than this crate has no metric yet.
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Debug for PoolMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolMetrics")
+            .field("pool", &self.pool)
+            .field("naming", &self.spelling.naming)
+            .finish_non_exhaustive()
+    }
+}

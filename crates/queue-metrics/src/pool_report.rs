@@ -1,0 +1,234 @@
+//! How a pool's numbers leave the atomics: to a recorder, or as a snapshot.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use metrics::SharedString;
+use tollgate_core::{CloseReason, ConnectErrorKind, RefuseReason};
+
+use crate::dns_series::{DnsSeries, RESULTS};
+use crate::guard::{Entry, OTHER};
+use crate::names::{self, Metric};
+use crate::pool_metrics::PoolMetrics;
+use crate::report::{Report, SLICE};
+use crate::series::{OriginSeries, PHASES};
+use crate::snapshot::{NameStats, OriginStats, PoolSnapshot, counted};
+use crate::spelling::{Labels, Writer};
+
+type Origin = Entry<OriginSeries>;
+type Name = Entry<DnsSeries>;
+
+impl PoolMetrics {
+    /// The metrics that a `PoolMetrics` can emit.
+    pub(crate) fn metrics() -> impl Iterator<Item = &'static Metric> {
+        let own = |metric: &&Metric| !metric.name.starts_with("tower_");
+        names::ALL.iter().filter(own)
+    }
+
+    /// Carries the numbers to the recorder that is installed now.
+    ///
+    /// Every series is registered anew, so it does not matter when a recorder is installed, and
+    /// series that an exporter dropped for idleness come back. Call it every few seconds, by
+    /// [`spawn_report`](crate::spawn_report), or before each scrape.
+    pub fn report(&self) {
+        Report::report(self);
+    }
+
+    /// What was counted, without any recorder.
+    pub fn snapshot(&self) -> PoolSnapshot {
+        let (origins, names) = (self.origins.all(), self.names.all());
+        PoolSnapshot {
+            origins: origins
+                .iter()
+                .map(|origin| self.origin_stats(origin))
+                .collect(),
+            names: names.iter().map(|name| name_stats(name)).collect(),
+            origins_overflowed: self.origins.overflowed(),
+        }
+    }
+
+    fn origin_stats(&self, origin: &Origin) -> OriginStats {
+        let series = &origin.series;
+        let (active, idle) = series.active_and_idle();
+        let reused = series.reused.load(Relaxed);
+        OriginStats {
+            server_address: origin.name.to_string(),
+            server_port: origin.port,
+            limit: self.limit_of(origin),
+            open: active + idle,
+            active,
+            idle,
+            in_flight: series.in_flight.get(),
+            connecting: series.opening.get(),
+            queued: series.queued.len(),
+            queued_peak: series.queued.peak(),
+            granted: reused + series.fresh.load(Relaxed),
+            reused,
+            refused: counted(RefuseReason::ALL, &series.refused.get()),
+            opened: series.opened.load(Relaxed),
+            closed: counted(CloseReason::ALL, &series.closed.get()),
+            connect_failed: counted(ConnectErrorKind::ALL, &series.connect_errors.get()),
+            retried: series.retried.load(Relaxed),
+            waits: series.waits.distribution(),
+            uses: series.uses.distribution(),
+        }
+    }
+
+    fn limit_of(&self, origin: &Origin) -> Option<u64> {
+        match origin.series.limit.load(Relaxed) {
+            // The default is for one origin, and this one stands for many.
+            0 if &*origin.name == OTHER => None,
+            0 => Some(self.default_limit).filter(|limit| *limit > 0),
+            told => Some(told),
+        }
+    }
+
+    fn origin_labels(&self, origin: &Origin) -> Vec<(&'static str, SharedString)> {
+        let address = SharedString::from_shared(Arc::clone(&origin.name));
+        let mut labels = self.pool_label();
+        labels.push((names::SERVER_ADDRESS, address));
+        labels.push((names::SERVER_PORT, origin.port.to_string().into()));
+        labels
+    }
+
+    fn name_labels(&self, name: &Name) -> Vec<(&'static str, SharedString)> {
+        let mut labels = self.pool_label();
+        let name = SharedString::from_shared(Arc::clone(&name.name));
+        labels.push((names::DNS_LABEL, name));
+        labels
+    }
+
+    fn pool_label(&self) -> Vec<(&'static str, SharedString)> {
+        let label = |pool| (names::POOL_LABEL, SharedString::from_shared(pool));
+        self.pool.iter().cloned().map(label).collect()
+    }
+
+    fn origin_values(&self, origin: &Origin, to: &Labels<'_, '_>) {
+        let series = &origin.series;
+        let (active, idle) = series.active_and_idle();
+        to.gauge(
+            &names::OPEN_CONNECTIONS,
+            Some((names::STATE, "active")),
+            active,
+        );
+        to.gauge(&names::OPEN_CONNECTIONS, Some((names::STATE, "idle")), idle);
+        to.gauge(&names::CONNECTIONS_OPENING, None, series.opening.get());
+        if let Some(limit) = self.limit_of(origin) {
+            to.gauge(&names::CONNECTIONS_LIMIT, None, limit);
+        }
+        to.gauge(&names::ACTIVE_REQUESTS, None, series.in_flight.get());
+        to.gauge(&names::QUEUED_REQUESTS, None, series.queued.len());
+        to.gauge(
+            &names::QUEUED_REQUESTS_PEAK,
+            None,
+            series.queued.take_peak(),
+        );
+        to.counter(
+            &names::CONNECTIONS_OPENED,
+            None,
+            series.opened.load(Relaxed),
+        );
+        to.counter(
+            &names::CONNECTIONS_REUSED,
+            None,
+            series.reused.load(Relaxed),
+        );
+        to.counter(&names::REQUESTS_RETRIED, None, series.retried.load(Relaxed));
+        for (reason, count) in RefuseReason::ALL.iter().zip(series.refused.get()) {
+            to.counter(
+                &names::QUEUE_REJECTIONS,
+                Some(("reason", reason.label())),
+                count,
+            );
+        }
+        for (reason, count) in CloseReason::ALL.iter().zip(series.closed.get()) {
+            to.counter(
+                &names::CONNECTIONS_CLOSED,
+                Some(("reason", reason.label())),
+                count,
+            );
+        }
+        for (kind, count) in ConnectErrorKind::ALL
+            .iter()
+            .zip(series.connect_errors.get())
+        {
+            to.counter(
+                &names::CONNECT_ERRORS,
+                Some(("error_type", kind.label())),
+                count,
+            );
+        }
+    }
+}
+
+impl Report for PoolMetrics {
+    fn report_values(&self) {
+        metrics::with_recorder(|recorder| {
+            let writer = Writer::new(recorder, &self.spelling);
+            self.described.once(&writer, Self::metrics());
+            for origin in self.origins.all() {
+                self.origin_values(&origin, &writer.labels(&self.origin_labels(&origin)));
+            }
+            for name in self.names.all() {
+                let to = writer.labels(&self.name_labels(&name));
+                for (result, count) in RESULTS.into_iter().zip(name.series.results.get()) {
+                    to.counter(&names::DNS_CACHE_REQUESTS, Some(("result", result)), count);
+                }
+            }
+            let overflowed = self.origins.overflowed();
+            let to = writer.labels(&self.pool_label());
+            to.gauge(&names::ORIGINS_OVERFLOWED, None, overflowed);
+        });
+    }
+
+    fn report_samples(&self) -> bool {
+        let mut budget = SLICE;
+        metrics::with_recorder(|recorder| {
+            let writer = Writer::new(recorder, &self.spelling);
+            for origin in self.origins.all() {
+                let to = writer.labels(&self.origin_labels(&origin));
+                origin_samples(&origin.series, &to, &mut budget);
+            }
+            for name in self.names.all() {
+                let to = writer.labels(&self.name_labels(&name));
+                name_samples(&name.series, &to, &mut budget);
+            }
+        });
+        budget == 0
+    }
+}
+
+fn origin_samples(series: &OriginSeries, to: &Labels<'_, '_>, budget: &mut u64) {
+    to.samples(&names::TIME_IN_QUEUE, None, &series.waits, budget);
+    to.samples(&names::CONNECTION_USE, None, &series.uses, budget);
+    to.samples(&names::CONNECTION_DURATION, None, &series.lifetimes, budget);
+    for (phase, histogram) in PHASES.into_iter().zip(&series.phases) {
+        to.samples(
+            &names::CONNECT_DURATION,
+            Some(("phase", phase)),
+            histogram,
+            budget,
+        );
+    }
+}
+
+fn name_samples(series: &DnsSeries, to: &Labels<'_, '_>, budget: &mut u64) {
+    to.samples(&names::DNS_LOOKUP_DURATION, None, &series.answered, budget);
+    for (error, histogram) in series.failed() {
+        let error = Some(("error_type", error));
+        to.samples(&names::DNS_LOOKUP_DURATION, error, &histogram, budget);
+    }
+}
+
+fn name_stats(name: &Name) -> NameStats {
+    let failed = name.series.failed();
+    NameStats {
+        name: name.name.to_string(),
+        results: counted(&RESULTS, &name.series.results.get()),
+        answered: name.series.answered.distribution(),
+        failed: failed
+            .iter()
+            .map(|(word, times)| (*word, times.distribution()))
+            .collect(),
+    }
+}

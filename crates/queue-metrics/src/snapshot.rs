@@ -1,0 +1,189 @@
+//! What the atomics say, as plain values.
+
+use std::fmt;
+use std::time::Duration;
+
+use tollgate_core::{CloseReason, ConnectErrorKind, RefuseReason};
+
+use crate::table::Table;
+
+/// What [`PoolMetrics`](crate::PoolMetrics) has counted.
+///
+/// Each number is one relaxed load: numbers that belong together can be apart by what happened
+/// while they were read. [`OriginStats::open`] is always the sum of active and idle, though, and
+/// when nothing happens everything adds up.
+///
+/// `Display` is an aligned table with one line for each origin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct PoolSnapshot {
+    /// In the order of address and port; `_other` last.
+    pub origins: Vec<OriginStats>,
+    /// In the order of names; `_other` last.
+    pub names: Vec<NameStats>,
+    /// How many origins share `_other`: an estimate.
+    pub origins_overflowed: u64,
+}
+
+/// What was counted of one origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct OriginStats {
+    /// Its host, or the group it is in, or `_other`.
+    pub server_address: String,
+    /// Its port; 0 for `_other`.
+    pub server_port: u16,
+    /// The limit that was told.
+    pub limit: Option<u64>,
+    /// Connections established: active and idle ones.
+    pub open: u64,
+    /// Connections that serve: exact for HTTP/1, at most this many for HTTP/2.
+    pub active: u64,
+    /// Connections that wait for a request.
+    pub idle: u64,
+    /// Leases in use.
+    pub in_flight: u64,
+    /// Dials under way.
+    pub connecting: u64,
+    /// Requests waiting.
+    pub queued: u64,
+    /// The most that waited at once since the last report.
+    pub queued_peak: u64,
+    /// Requests that got a lease.
+    pub granted: u64,
+    /// Those of them on a connection that had served before.
+    pub reused: u64,
+    /// Requests that got none, by reason, without the reasons that never were.
+    pub refused: Vec<(RefuseReason, u64)>,
+    /// Connections ever opened.
+    pub opened: u64,
+    /// Connections ever closed, by reason.
+    pub closed: Vec<(CloseReason, u64)>,
+    /// Dials that failed, by what went wrong.
+    pub connect_failed: Vec<(ConnectErrorKind, u64)>,
+    /// Requests started again on another connection.
+    pub retried: u64,
+    /// Waits for a lease since the beginning, zeros included.
+    pub waits: Distribution,
+    /// Times that leases were held.
+    pub uses: Distribution,
+}
+
+impl OriginStats {
+    /// Every request that was ever taken up: granted, refused or still waiting.
+    pub fn demands(&self) -> u64 {
+        self.granted + self.refused_in_all() + self.queued
+    }
+
+    /// Requests that got no lease, whatever the reason.
+    pub fn refused_in_all(&self) -> u64 {
+        self.refused.iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// What was counted of one name in the DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct NameStats {
+    /// The name, or `_other`.
+    pub name: String,
+    /// Questions to the cache, by its answer: `hit`, `stale`, `miss`, `negative` or `other`.
+    pub results: Vec<(&'static str, u64)>,
+    /// Times of lookups that the resolver answered.
+    pub answered: Distribution,
+    /// Times of lookups that failed, by a word for the failure.
+    pub failed: Vec<(&'static str, Distribution)>,
+}
+
+/// What was counted of one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ServiceStats {
+    /// The name that the layer was given.
+    pub service: String,
+    /// Callers that wait in `poll_ready`.
+    pub queued: u64,
+    /// The most that waited at once since the last report.
+    pub queued_peak: u64,
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Requests that ended well.
+    pub ok: u64,
+    /// Requests that ended in an error: in `poll_ready`, in the call or in the body.
+    pub error: u64,
+    /// Requests whose caller went away.
+    pub cancelled: u64,
+    /// How long requests waited.
+    pub waits: Distribution,
+    /// From the call to the end.
+    pub durations: Distribution,
+}
+
+/// How a duration was distributed since the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Distribution {
+    /// How many there were.
+    pub count: u64,
+    /// All of them together.
+    pub sum: Duration,
+    /// Half were at most this: the bound of a bucket.
+    pub p50: Duration,
+    /// 99 of 100 were at most this: the bound of a bucket.
+    pub p99: Duration,
+}
+
+impl fmt::Display for PoolSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(&[
+            "origin", "limit", "open", "active", "idle", "opening", "queued", "peak", "granted",
+            "reused", "refused", "failed", "wait p50", "wait p99",
+        ]);
+        for origin in &self.origins {
+            table.push(origin.cells());
+        }
+        table.fmt(f)?;
+        if self.origins_overflowed > 0 {
+            write!(
+                f,
+                "\n_other stands for about {} origins",
+                self.origins_overflowed
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl OriginStats {
+    fn cells(&self) -> Vec<String> {
+        let failed: u64 = self.connect_failed.iter().map(|(_, count)| count).sum();
+        vec![
+            format!("{}:{}", self.server_address, self.server_port),
+            self.limit
+                .map_or_else(|| "-".to_owned(), |limit| limit.to_string()),
+            self.open.to_string(),
+            self.active.to_string(),
+            self.idle.to_string(),
+            self.connecting.to_string(),
+            self.queued.to_string(),
+            self.queued_peak.to_string(),
+            self.granted.to_string(),
+            self.reused.to_string(),
+            self.refused_in_all().to_string(),
+            failed.to_string(),
+            format!("{:?}", self.waits.p50),
+            format!("{:?}", self.waits.p99),
+        ]
+    }
+}
+
+/// The values of a closed list that were counted at all.
+pub(crate) fn counted<T: Copy>(all: &[T], counts: &[u64]) -> Vec<(T, u64)> {
+    let pairs = all.iter().copied().zip(counts.iter().copied());
+    pairs.filter(|(_, count)| *count > 0).collect()
+}

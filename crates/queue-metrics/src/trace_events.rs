@@ -1,0 +1,261 @@
+use std::error::Error;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use tokio::time::Instant;
+use tollgate_core::{CloseReason, Event, Observer, RefuseReason};
+
+/// Turns events into [`tracing`] events.
+///
+/// | target | what | level |
+/// |---|---|---|
+/// | `tollgate::queue` | a request waits, has waited | debug |
+/// | | gets a lease at once, gives it back | trace |
+/// | | is refused | warn; debug if its caller went away |
+/// | `tollgate::connect` | a dial starts, succeeds | debug |
+/// | | fails | warn |
+/// | `tollgate::pool` | a connection is closed, a request is retried | debug |
+/// | | a connection is closed for unsolicited bytes | warn |
+/// | `tollgate::dns` | the resolver was asked | debug |
+/// | | and failed | warn |
+/// | | the cache was asked | trace |
+///
+/// Warnings come at most once a second and target, the others at debug, with how many were held
+/// back in `suppressed`: an overload must not become a flood of logs. They carry origins, names,
+/// addresses and errors, never a path, a query, a header or user information.
+///
+/// Pair it with [`PoolMetrics`](crate::PoolMetrics) in a tuple, which is an observer too.
+#[derive(Debug)]
+pub struct TraceEvents {
+    refused: Loud,
+    connect: Loud,
+    pool: Loud,
+    dns: Loud,
+}
+
+impl Default for TraceEvents {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TraceEvents {
+    /// Traces everything; a subscriber's filter chooses.
+    pub fn new() -> Self {
+        let loud = || Loud::starting(Instant::now());
+        Self {
+            refused: loud(),
+            connect: loud(),
+            pool: loud(),
+            dns: loud(),
+        }
+    }
+}
+
+/// An event at `warn` if it is its turn, else at `debug`.
+macro_rules! loud {
+    ($loud:expr, target: $target:literal, $($rest:tt)*) => {
+        match $loud.turn(Instant::now()) {
+            Some(suppressed) => tracing::warn!(target: $target, suppressed, $($rest)*),
+            None => tracing::debug!(target: $target, $($rest)*),
+        }
+    };
+}
+
+impl Observer for TraceEvents {
+    fn on_event(&self, event: &Event<'_>) {
+        match event {
+            Event::Queued { .. } | Event::Granted { .. } | Event::Released { .. } => {
+                trace_lease(event);
+            }
+            Event::Refused { .. } => self.trace_refusal(event),
+            Event::ConnectStarted { .. } | Event::Opened { .. } | Event::ConnectFailed { .. } => {
+                self.trace_connect(event);
+            }
+            Event::Retried { .. } | Event::Closed { .. } => self.trace_pool(event),
+            Event::DnsLookup { .. } | Event::DnsCache { .. } => self.trace_dns(event),
+            _ => {}
+        }
+    }
+}
+
+fn trace_lease(event: &Event<'_>) {
+    match *event {
+        Event::Queued { origin, ahead } => {
+            tracing::debug!(target: "tollgate::queue", %origin, ahead, "request waits");
+        }
+        Event::Granted {
+            origin,
+            waited,
+            reused,
+        } if waited.is_zero() => {
+            tracing::trace!(target: "tollgate::queue", %origin, reused, "lease granted");
+        }
+        Event::Granted {
+            origin,
+            waited,
+            reused,
+        } => {
+            tracing::debug!(target: "tollgate::queue", %origin, ?waited, reused, "wait is over");
+        }
+        Event::Released { origin, held } => {
+            tracing::trace!(target: "tollgate::queue", %origin, ?held, "lease released");
+        }
+        _ => {}
+    }
+}
+
+impl TraceEvents {
+    fn trace_refusal(&self, event: &Event<'_>) {
+        let Event::Refused {
+            origin,
+            reason,
+            waited,
+        } = *event
+        else {
+            return;
+        };
+        let word = reason.label();
+        if reason == RefuseReason::Cancelled {
+            tracing::debug!(
+                target: "tollgate::queue", %origin, reason = word, ?waited, "caller went away",
+            );
+        } else {
+            loud!(
+                self.refused, target: "tollgate::queue",
+                %origin, reason = word, ?waited, "request refused"
+            );
+        }
+    }
+
+    fn trace_connect(&self, event: &Event<'_>) {
+        match *event {
+            Event::ConnectStarted { origin } => {
+                tracing::debug!(target: "tollgate::connect", %origin, "dial starts");
+            }
+            Event::Opened {
+                origin,
+                connection,
+                dial,
+                elapsed,
+            } => tracing::debug!(
+                target: "tollgate::connect",
+                %origin, connection, remote = dial.remote.map(tracing::field::display), ?elapsed,
+                dns = dial.dns.map(tracing::field::debug),
+                tcp = dial.connect.map(tracing::field::debug),
+                tls = dial.tls.map(tracing::field::debug),
+                "connection opened",
+            ),
+            Event::ConnectFailed {
+                origin,
+                kind,
+                error,
+                elapsed,
+            } => loud!(
+                self.connect, target: "tollgate::connect",
+                %origin, kind = kind.label(), error = %Chain(error), ?elapsed, "dial failed"
+            ),
+            _ => {}
+        }
+    }
+
+    fn trace_pool(&self, event: &Event<'_>) {
+        match *event {
+            Event::Retried { origin, attempt } => {
+                tracing::debug!(target: "tollgate::pool", %origin, attempt, "request retried");
+            }
+            Event::Closed {
+                origin,
+                connection,
+                reason,
+                age,
+                served,
+            } => {
+                let word = reason.label();
+                if reason == CloseReason::Unsolicited {
+                    loud!(
+                        self.pool, target: "tollgate::pool",
+                        %origin, connection, reason = word, ?age, served, "connection closed"
+                    );
+                } else {
+                    tracing::debug!(
+                        target: "tollgate::pool",
+                        %origin, connection, reason = word, ?age, served, "connection closed",
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn trace_dns(&self, event: &Event<'_>) {
+        match *event {
+            Event::DnsLookup {
+                name,
+                elapsed,
+                error: None,
+            } => {
+                tracing::debug!(target: "tollgate::dns", name, ?elapsed, "resolver answered");
+            }
+            Event::DnsLookup {
+                name,
+                elapsed,
+                error: Some(error),
+            } => loud!(
+                self.dns, target: "tollgate::dns", name, ?elapsed, error, "resolver failed"
+            ),
+            Event::DnsCache { name, result } => {
+                tracing::trace!(target: "tollgate::dns", name, result, "cache asked");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whose turn it is to be loud: once a second.
+#[derive(Debug)]
+struct Loud {
+    start: Instant,
+    /// The second of the last turn, counted from 1; 0 before the first.
+    second: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+impl Loud {
+    fn starting(start: Instant) -> Self {
+        Self {
+            start,
+            second: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
+        }
+    }
+
+    /// How many were held back since the last turn, if it is one.
+    fn turn(&self, now: Instant) -> Option<u64> {
+        let second = now.saturating_duration_since(self.start).as_secs() + 1;
+        if self.second.fetch_max(second, Relaxed) < second {
+            return Some(self.suppressed.swap(0, Relaxed));
+        }
+        self.suppressed.fetch_add(1, Relaxed);
+        None
+    }
+}
+
+/// An error with everything below it.
+struct Chain<'a>(&'a (dyn Error + Send + Sync + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut last = self.0.to_string();
+        for cause in tollgate_core::error::chain(self.0).skip(1) {
+            let text = cause.to_string();
+            // Some errors print their source as well; an io::Error prints what it wraps.
+            if !last.contains(&text) {
+                write!(f, ": {text}")?;
+            }
+            last = text;
+        }
+        Ok(())
+    }
+}
