@@ -1,0 +1,149 @@
+//! What is to be done once the lock is open.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::task::Waker;
+
+use tollgate_core::CloseReason;
+
+use crate::pool::ResourceId;
+
+/// What a machine's last calls ask of its owner, to be done *after* its lock was released:
+/// connections to close, tasks to wake, and what must not be dropped under a lock.
+///
+/// Dropping it wakes; [`run`](Self::run) closes first. A waker that panics does not keep the
+/// others from being woken.
+#[must_use = "connections wait to be closed"]
+pub struct Effects<E> {
+    wakes: Few<Waker>,
+    closes: Few<(ResourceId, CloseReason)>,
+    /// Dropping a waker can drop a task, and that anything: so not under the lock.
+    spent: Few<Waker>,
+    errors: Few<E>,
+}
+
+impl<E> Effects<E> {
+    /// Hands every connection that is to be closed to `close`, then wakes.
+    ///
+    /// Each is closed once, for the reason given. Its place stays taken until the owner says
+    /// [`Pool::resource_gone`](crate::Pool::resource_gone).
+    pub fn run(mut self, mut close: impl FnMut(ResourceId, CloseReason)) {
+        while let Some((resource, reason)) = self.next_close() {
+            close(resource, reason);
+        }
+    }
+
+    /// The next connection to close; `None` when all are taken.
+    pub fn next_close(&mut self) -> Option<(ResourceId, CloseReason)> {
+        self.closes.pop()
+    }
+
+    /// How many tasks will be woken.
+    pub fn wakes(&self) -> usize {
+        self.wakes.len()
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wakes.is_empty()
+            && self.closes.is_empty()
+            && self.spent.is_empty()
+            && self.errors.is_empty()
+    }
+
+    pub(crate) fn wake(&mut self, waker: Option<Waker>) {
+        self.wakes.extend(waker);
+    }
+
+    pub(crate) fn discard(&mut self, waker: Option<Waker>) {
+        self.spent.extend(waker);
+    }
+
+    pub(crate) fn discard_error(&mut self, error: Option<E>) {
+        self.errors.extend(error);
+    }
+
+    pub(crate) fn close(&mut self, resource: ResourceId, reason: CloseReason) {
+        self.closes.extend(Some((resource, reason)));
+    }
+}
+
+impl<E> Default for Effects<E> {
+    fn default() -> Self {
+        Self {
+            wakes: Few::new(),
+            closes: Few::new(),
+            spent: Few::new(),
+            errors: Few::new(),
+        }
+    }
+}
+
+impl<E> Drop for Effects<E> {
+    fn drop(&mut self) {
+        Waking(&mut self.wakes).wake_all();
+    }
+}
+
+impl<E> fmt::Debug for Effects<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Effects")
+            .field("wakes", &self.wakes.len())
+            .field("closes", &self.closes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Goes on waking when one waker panics.
+struct Waking<'a>(&'a mut Few<Waker>);
+
+impl Waking<'_> {
+    fn wake_all(&mut self) {
+        while let Some(waker) = self.0.pop() {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Waking<'_> {
+    fn drop(&mut self) {
+        self.wake_all();
+    }
+}
+
+/// A queue that allocates only from its second value on.
+struct Few<T> {
+    first: Option<T>,
+    rest: VecDeque<T>,
+}
+
+impl<T> Few<T> {
+    const fn new() -> Self {
+        Self {
+            first: None,
+            rest: VecDeque::new(),
+        }
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.rest.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    fn extend(&mut self, value: Option<T>) {
+        if value.is_none() {
+        } else if self.is_empty() {
+            self.first = value;
+        } else {
+            self.rest.extend(value);
+        }
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        self.first.take().or_else(|| self.rest.pop_front())
+    }
+}

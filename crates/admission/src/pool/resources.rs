@@ -1,0 +1,270 @@
+//! The connections, the idle among them, and their gauges.
+
+use tokio::time::Instant;
+use tollgate_core::CloseReason;
+
+use crate::list::{Linked, List};
+use crate::pool::resource::{Resource, ResourceId, ResourceInfo, ResourceState};
+use crate::slab::Slab;
+
+/// Every connection that holds a place. A live one without leases is in the idle list, newest
+/// first; a live one of many leases is in `shared`.
+#[derive(Debug)]
+pub(crate) struct Resources {
+    all: Slab<Resource>,
+    idle: List,
+    shared: Vec<u32>,
+    leases: usize,
+    live: usize,
+    /// In state `Closing`.
+    closing: usize,
+    /// Draining, or closing after that.
+    beside: usize,
+    /// Draining.
+    draining: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gauges {
+    pub(crate) open: usize,
+    pub(crate) idle: usize,
+    pub(crate) leases: usize,
+    pub(crate) draining: usize,
+    pub(crate) closing: usize,
+}
+
+impl Resources {
+    pub(crate) const fn new() -> Self {
+        Self {
+            all: Slab::new(),
+            idle: List::new(),
+            shared: Vec::new(),
+            leases: 0,
+            live: 0,
+            closing: 0,
+            beside: 0,
+            draining: 0,
+        }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) const fn idle(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// Those that live beside their replacement.
+    pub(crate) const fn beside(&self) -> usize {
+        self.beside
+    }
+
+    pub(crate) fn gauges(&self) -> Gauges {
+        Gauges {
+            open: self.open(),
+            idle: self.idle.len(),
+            leases: self.leases,
+            draining: self.draining,
+            closing: self.closing,
+        }
+    }
+
+    pub(crate) fn get(&self, id: ResourceId) -> Option<&Resource> {
+        self.all.get(id.0)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: ResourceId) -> Option<&mut Resource> {
+        self.all.get_mut(id.0)
+    }
+
+    fn is_live(&self, id: ResourceId) -> bool {
+        self.get(id).is_some_and(Resource::is_live)
+    }
+
+    /// Whether a lease that was reserved on it is still worth having: it is live, or it drains for
+    /// no worse reason than its age.
+    pub(crate) fn keeps_reservations(&self, id: ResourceId) -> bool {
+        self.get(id).is_some_and(|resource| match resource.state {
+            ResourceState::Live => true,
+            ResourceState::Retiring(reason) => {
+                matches!(reason, CloseReason::MaxAge | CloseReason::MaxRequests)
+            }
+            ResourceState::Closing(_) => false,
+        })
+    }
+
+    /// What is open within the limit: live, or retiring with its one lease.
+    #[inline]
+    pub(crate) const fn open(&self) -> usize {
+        self.all.len() - self.closing - self.draining
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = ResourceInfo> {
+        let all = self.all.iter();
+        all.map(|(key, resource)| resource.info(ResourceId(key)))
+    }
+
+    pub(crate) const fn any_live(&self) -> bool {
+        self.live > 0
+    }
+
+    /// The name of some connection at or after an index, and where to look for the next.
+    pub(crate) fn next_from(&self, mut at: u32) -> Option<(ResourceId, u32)> {
+        while at < self.all.end() {
+            if self.all.is_live(at) {
+                return Some((ResourceId(self.all.key(at)), at + 1));
+            }
+            at += 1;
+        }
+        None
+    }
+
+    /// Adds a connection that is neither idle nor leased yet.
+    pub(crate) fn insert(&mut self, resource: Resource) -> ResourceId {
+        let shared = resource.shared;
+        let key = self.all.insert(resource);
+        self.live += 1;
+        if shared {
+            self.shared.push(key.index);
+        }
+        ResourceId(key)
+    }
+
+    /// From now on it counts as one of many leases, whatever it offers at the moment.
+    pub(crate) fn share(&mut self, id: ResourceId) {
+        let Some(resource) = self.all.get_mut(id.0) else {
+            return;
+        };
+        if resource.is_live() && !resource.shared {
+            resource.shared = true;
+            self.shared.push(id.0.index);
+        }
+    }
+
+    /// The connection to take the next lease from: of those with many leases the least loaded,
+    /// else the one that became idle last. It may have outlived its time.
+    #[inline]
+    pub(crate) fn pick(&self) -> Option<ResourceId> {
+        if self.shared.is_empty() {
+            return Some(ResourceId(self.all.key(self.idle.head()?)));
+        }
+        self.pick_among_shared()
+    }
+
+    fn pick_among_shared(&self) -> Option<ResourceId> {
+        let shared = self.shared.iter().copied();
+        let with_room = shared.filter(|&index| self.all.at(index).has_room());
+        let least_loaded = with_room.min_by_key(|&index| self.all.at(index).leases);
+        let index = least_loaded.or_else(|| {
+            // An idle one without room is one whose peer allows no lease at present.
+            let mut at = self.idle.head();
+            while let Some(index) = at.filter(|&index| !self.all.at(index).has_room()) {
+                let next = self.all.at(index).links().next();
+                at = (next != crate::slab::NONE).then_some(next);
+            }
+            at
+        })?;
+        Some(ResourceId(self.all.key(index)))
+    }
+
+    /// Takes a lease; tells whether the connection had served before.
+    #[inline]
+    pub(crate) fn lease(&mut self, id: ResourceId) -> bool {
+        let resource = self.all.at_mut(id.0.index);
+        debug_assert!(resource.has_room(), "a lease is taken where there is room");
+        let reused = resource.served > 0;
+        resource.leases += 1;
+        resource.served += 1;
+        self.leases += 1;
+        if resource.links().is_linked() {
+            self.idle.unlink(&mut self.all, id.0.index);
+        }
+        reused
+    }
+
+    /// Ends a lease; `None` if there is no such connection or lease.
+    #[inline]
+    pub(crate) fn end_lease(&mut self, id: ResourceId) -> Option<&mut Resource> {
+        let resource = self.all.get_mut(id.0)?;
+        resource.leases = resource.leases.checked_sub(1)?;
+        self.leases -= 1;
+        Some(resource)
+    }
+
+    /// Puts a live connection without leases to the front of the idle.
+    #[inline]
+    pub(crate) fn rest(&mut self, id: ResourceId) {
+        self.idle.push_front(&mut self.all, id.0.index);
+    }
+
+    /// The one that has been idle longest.
+    pub(crate) fn oldest_idle(&self) -> Option<(ResourceId, Instant)> {
+        let index = self.idle.tail()?;
+        let id = ResourceId(self.all.key(index));
+        Some((id, self.all.at(index).idle_since))
+    }
+
+    /// Takes no more leases on it. `true` if it is to be closed now, else it is when its last
+    /// lease ends.
+    ///
+    /// Live → Closing (no leases) | Retiring; Retiring → Closing (no leases).
+    pub(crate) fn retire(&mut self, id: ResourceId, reason: CloseReason) -> bool {
+        let Some(resource) = self.all.get_mut(id.0) else {
+            return false;
+        };
+        let reason = match resource.state {
+            ResourceState::Live => reason,
+            ResourceState::Retiring(first) => first,
+            ResourceState::Closing(_) => return false,
+        };
+        let was_live = resource.is_live();
+        if resource.leases > 0 {
+            resource.state = ResourceState::Retiring(reason);
+            if was_live && resource.shared {
+                resource.beside = true;
+                self.beside += 1;
+                self.draining += 1;
+            }
+        } else {
+            resource.state = ResourceState::Closing(reason);
+            self.closing += 1;
+            self.draining -= usize::from(resource.beside);
+        }
+        let closing = resource.leases == 0;
+        if was_live {
+            self.leave_live(id);
+        }
+        closing
+    }
+
+    fn leave_live(&mut self, id: ResourceId) {
+        self.live -= 1;
+        let index = id.0.index;
+        let resource = self.all.at(index);
+        let (linked, shared) = (resource.links().is_linked(), resource.shared);
+        if linked {
+            self.idle.unlink(&mut self.all, index);
+        }
+        if shared {
+            self.shared.retain(|&each| each != index);
+        }
+    }
+
+    /// Forgets a connection with whatever leases are out on it.
+    pub(crate) fn remove(&mut self, id: ResourceId) -> Option<Resource> {
+        if self.is_live(id) {
+            self.leave_live(id);
+        }
+        let resource = self.all.remove(id.0)?;
+        self.leases -= resource.leases;
+        match resource.state {
+            ResourceState::Live => {}
+            ResourceState::Retiring(_) => self.draining -= usize::from(resource.beside),
+            ResourceState::Closing(_) => self.closing -= 1,
+        }
+        self.beside -= usize::from(resource.beside);
+        Some(resource)
+    }
+}

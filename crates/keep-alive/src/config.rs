@@ -1,0 +1,132 @@
+//! The options of a pool and their defaults.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+use tollgate_admission::PoolConfig;
+use tollgate_core::Origin;
+
+use crate::layer::Observed;
+
+/// The number of the incident this library began with: a service at 80 concurrent calls, times 1.5.
+const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(128).expect("not zero");
+/// Half of what servers allow a connection to idle, 60 s in nginx' and most load balancers' defaults
+/// (75 s and 60 s), so that the race for a closing connection is rare.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Long enough to be worth a handshake, short enough for a DNS change or a scale-out to be seen.
+const MAX_LIFETIME: Duration = Duration::from_secs(5 * 60);
+/// Twice the facade's connect budget: a backstop for connectors without a timeout of their own.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A burst of this many handshakes does not yet time itself out, and fills 128 places in eight rounds.
+const MAX_CONNECTING: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
+/// Envoy's `max_pending_requests`.
+const MAX_WAITING: usize = 1024;
+/// linkerd's failfast.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) max_connections_per_origin: NonZeroUsize,
+    pub(crate) max_connections_total: Option<NonZeroUsize>,
+    pub(crate) max_connecting_per_origin: NonZeroUsize,
+    pub(crate) max_idle_per_origin: Option<usize>,
+    pub(crate) max_waiting: usize,
+    pub(crate) acquire_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) max_lifetime: Duration,
+    pub(crate) max_requests: Option<NonZeroU64>,
+    pub(crate) min_idle: usize,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) hint_max: Option<Duration>,
+    pub(crate) quarantine: Option<Duration>,
+    pub(crate) timings_in_extensions: bool,
+    pub(crate) overrides: Vec<(Origin, NonZeroUsize)>,
+    pub(crate) observer: Option<Observed>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_connections_per_origin: MAX_CONNECTIONS,
+            max_connections_total: None,
+            max_connecting_per_origin: MAX_CONNECTING,
+            max_idle_per_origin: None,
+            max_waiting: MAX_WAITING,
+            acquire_timeout: ACQUIRE_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            max_lifetime: MAX_LIFETIME,
+            max_requests: None,
+            min_idle: 0,
+            connect_timeout: CONNECT_TIMEOUT,
+            retry: RetryPolicy::default(),
+            hint_max: None,
+            quarantine: None,
+            timings_in_extensions: false,
+            overrides: Vec::new(),
+            observer: None,
+        }
+    }
+}
+
+impl Config {
+    /// The cap of one origin.
+    pub(crate) fn limit(&self, origin: &Origin) -> NonZeroUsize {
+        let own = self
+            .overrides
+            .iter()
+            .rev()
+            .find(|(named, _)| named == origin);
+        own.map_or(self.max_connections_per_origin, |(_, max)| *max)
+    }
+
+    /// The engine's configuration for an origin with this cap.
+    pub(crate) fn engine(&self, max_open: NonZeroUsize) -> PoolConfig {
+        let mut engine = PoolConfig::default()
+            .max_open(max_open)
+            .max_opening(self.max_connecting_per_origin)
+            .max_waiting(self.max_waiting)
+            .acquire_timeout(self.acquire_timeout)
+            .max_idle(self.max_idle_per_origin.unwrap_or(max_open.get()))
+            .idle_timeout(Some(self.idle_timeout))
+            .max_lifetime(Some(self.max_lifetime))
+            .min_idle(self.min_idle);
+        engine = engine.max_requests(self.max_requests);
+        engine
+    }
+
+    /// The longest idle time a server's hint can lead to.
+    pub(crate) fn hint_limit(&self) -> Duration {
+        self.hint_max.unwrap_or(self.idle_timeout)
+    }
+}
+
+/// What the pool sends again without asking, each on another connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetryPolicy {
+    /// How often a request of any method is started again when not one byte of it was written:
+    /// hyper hands it back. Default 3.
+    pub unsent: u32,
+    /// Whether an idempotent request (RFC 9110 section 9.2.2) without a body is sent a second time
+    /// when the *reused* connection it was on ended before a single byte of response. Once, and never
+    /// after a failure on a fresh connection. Default true, as in Go, undici and browsers.
+    pub idempotent: bool,
+}
+
+impl RetryPolicy {
+    /// Nothing is sent again.
+    pub const NEVER: Self = Self {
+        unsent: 0,
+        idempotent: false,
+    };
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            unsent: 3,
+            idempotent: true,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! One connection, as its lease, its driver and its IO object share it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Instant;
+use tollgate_admission::ResourceId;
+use tollgate_core::{CloseReason, DialInfo};
+
+use crate::erased::ErasedBody;
+use crate::io::IoState;
+use crate::lease::Lease;
+use crate::slot::Slot;
+
+pub(crate) type Sender = SendRequest<ErasedBody>;
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    /// Counted from 1 over the whole pool.
+    pub(crate) number: u64,
+    pub(crate) opened_at: Instant,
+    pub(crate) dial: DialInfo,
+    pub(crate) io: Arc<IoState>,
+    /// The engine's name for it, once it has one.
+    pub(crate) resource: OnceLock<ResourceId>,
+    /// The lease that waits for hyper to finish.
+    pub(crate) parked: Slot<Lease>,
+    reason: OnceLock<CloseReason>,
+    closing: AtomicBool,
+    tunnel: AtomicBool,
+    /// Since when a lease is parked.
+    parked_since: Mutex<Option<Instant>>,
+}
+
+impl Conn {
+    pub(crate) fn new(number: u64, opened_at: Instant, dial: DialInfo) -> Self {
+        Self {
+            number,
+            opened_at,
+            dial,
+            io: Arc::default(),
+            resource: OnceLock::new(),
+            parked: Slot::new(),
+            reason: OnceLock::new(),
+            closing: AtomicBool::new(false),
+            tunnel: AtomicBool::new(false),
+            parked_since: Mutex::new(None),
+        }
+    }
+
+    /// Why it was closed: what was said first counts.
+    pub(crate) fn reason(&self) -> Option<CloseReason> {
+        self.reason.get().copied()
+    }
+
+    pub(crate) fn set_reason(&self, reason: CloseReason) {
+        let _first_one_counts = self.reason.set(reason);
+    }
+
+    /// Makes the driver end in its next turn, whatever hyper is in the middle of.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.set_reason(reason);
+        self.closing.store(true, Ordering::Release);
+        self.io.wake_driver();
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// The next exchange may turn the connection into something else than HTTP.
+    pub(crate) fn allow_tunnel(&self) {
+        self.tunnel.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn may_become_tunnel(&self) -> bool {
+        self.tunnel.load(Ordering::Acquire)
+    }
+
+    /// Notes that a lease is about to be parked.
+    pub(crate) fn parks_now(&self) {
+        *self
+            .parked_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Since when a lease is parked, if one is.
+    pub(crate) fn parked_since(&self) -> Option<Instant> {
+        if !self.parked.is_occupied() {
+            return None;
+        }
+        *self
+            .parked_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

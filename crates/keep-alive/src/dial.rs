@@ -1,0 +1,246 @@
+//! Opening connections. A dial belongs to the pool: no request's end touches it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1;
+use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::{Connection, HttpInfo};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout};
+use tollgate_core::{BoxError, ConnectErrorKind, DialInfo, Event};
+use tower_service::Service;
+
+use crate::conn::Conn;
+use crate::driver::Driver;
+use crate::io::PooledIo;
+use crate::origin_pool::{OriginPool, Place};
+
+/// Starts as many dials as there is unmet demand and room for.
+pub(crate) fn start(pool: &Arc<OriginPool>) {
+    while pool.with(|inner| inner.engine.wants_open(Instant::now())) {
+        if !pool.shared.take_place(pool) || !start_with_place(pool) {
+            return;
+        }
+    }
+}
+
+/// Starts a dial for which a place was taken; gives the place back if it is not wanted any more.
+pub(crate) fn start_with_place(pool: &Arc<OriginPool>) -> bool {
+    let now = Instant::now();
+    if !pool.with(|inner| inner.engine.start_open(now)) {
+        return false;
+    }
+    pool.observe(|| Event::ConnectStarted {
+        origin: &pool.origin,
+    });
+    pool.shared.dialer.dial(Opening {
+        pool: pool.clone(),
+        started: now,
+        settled: false,
+    });
+    true
+}
+
+/// A connector, its type forgotten.
+pub(crate) trait Dialer: Send + Sync {
+    fn dial(&self, opening: Opening);
+}
+
+/// Dials with a clone of a connector, on a task of its own.
+pub(crate) struct ConnectorDialer<C>(pub(crate) C);
+
+impl<C> Dialer for ConnectorDialer<C>
+where
+    C: Service<http::Uri> + Clone + Send + Sync + 'static,
+    C::Response: Read + Write + Connection + Unpin + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
+{
+    fn dial(&self, opening: Opening) {
+        // Without a runtime the opening is dropped here, and with that withdrawn.
+        if let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn(run(self.0.clone(), opening)));
+        }
+    }
+}
+
+/// One connection from its dial to its end: the task of its dial becomes its driver.
+async fn run<C>(connector: C, opening: Opening)
+where
+    C: Service<http::Uri> + Send + 'static,
+    C::Response: Read + Write + Connection + Unpin + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send,
+{
+    let limit = opening.pool.shared.config.connect_timeout;
+    let uri = opening.pool.uri.clone();
+    // Boxed, so that the memory a dial needs is not held for the connection's life.
+    let connecting = Box::pin(async move {
+        let mut connector = connector;
+        poll_fn(|cx| connector.poll_ready(cx))
+            .await
+            .map_err(Into::into)?;
+        connector.call(uri).await.map_err(Into::into)
+    });
+    match timeout(limit, connecting).await {
+        Ok(Ok(io)) => {
+            if let Some(driver) = opening.connected(io).await {
+                driver.await;
+            }
+        }
+        Ok(Err(error)) => opening.failed(error),
+        Err(_) => opening.failed(Box::new(OpenTimedOut::new(limit))),
+    }
+}
+
+/// A dial in progress. Dropped unsettled, it is withdrawn.
+pub(crate) struct Opening {
+    pool: Arc<OriginPool>,
+    started: Instant,
+    settled: bool,
+}
+
+impl Opening {
+    /// The connector delivered.
+    async fn connected<I>(mut self, io: I) -> Option<Driver<I>>
+    where
+        I: Read + Write + Connection + Unpin + Send + 'static,
+    {
+        let pool = self.pool.clone();
+        let connected = io.connected();
+        if connected.is_negotiated_h2() {
+            self.failed(Box::new(NotHttp1));
+            return None;
+        }
+        let mut extras = http::Extensions::new();
+        connected.get_extras(&mut extras);
+        let conn = Arc::new(Conn::new(
+            pool.shared.next_connection(),
+            Instant::now(),
+            dial_info(&extras),
+        ));
+        let place = Place {
+            origin: pool.clone(),
+            conn: conn.clone(),
+        };
+        let io = PooledIo::new(io, conn.io.clone(), place);
+        let (sender, connection) = match http1::Builder::new().handshake(io).await {
+            Ok(parts) => parts,
+            Err(error) => {
+                self.failed(error.into());
+                return None;
+            }
+        };
+        let driver = Driver::new(connection, conn.clone());
+        self.settled = true;
+        pool.observe(|| Event::Opened {
+            origin: &pool.origin,
+            connection: conn.number,
+            dial: &conn.dial,
+            elapsed: self.started.elapsed(),
+        });
+        pool.with(|inner| inner.opened_locked(&conn, sender));
+        pool.shared.maintenance.ensure(&pool.shared);
+        pool.shared.demand_changed(&pool);
+        Some(driver)
+    }
+
+    fn failed(mut self, error: BoxError) {
+        self.fail(error);
+    }
+
+    fn fail(&mut self, error: BoxError) {
+        self.settled = true;
+        let pool = &self.pool;
+        pool.observe(|| Event::ConnectFailed {
+            origin: &pool.origin,
+            kind: ConnectErrorKind::of(&*error),
+            error: &*error,
+            elapsed: self.started.elapsed(),
+        });
+        let error = Arc::new(error);
+        pool.with(|inner| inner.engine.open_failed(Instant::now(), error));
+        pool.shared.place_free();
+        start(pool);
+        pool.shared.demand_changed(pool);
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        if std::thread::panicking() {
+            self.fail("the connector panicked".into());
+            return;
+        }
+        // The runtime of this dial ended. Those who wait may be on another one: the first of them is
+        // woken and dials there.
+        self.pool
+            .with(|inner| inner.engine.open_abandoned(Instant::now()));
+        self.pool.shared.place_free();
+    }
+}
+
+/// What the connector says of its dial: ours says all, hyper-util's the addresses.
+fn dial_info(extras: &http::Extensions) -> DialInfo {
+    if let Some(info) = extras.get::<DialInfo>() {
+        return info.clone();
+    }
+    let mut info = DialInfo::default();
+    if let Some(http) = extras.get::<HttpInfo>() {
+        info.remote = Some(http.remote_addr());
+        info.local = Some(http.local_addr());
+    }
+    info
+}
+
+/// The connector did not deliver within the pool's own limit.
+#[derive(Debug)]
+struct OpenTimedOut {
+    limit: Duration,
+    /// Where the chain of sources ends, for classifiers that look for the kind.
+    timed_out: io::Error,
+}
+
+impl OpenTimedOut {
+    fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            timed_out: io::ErrorKind::TimedOut.into(),
+        }
+    }
+}
+
+impl fmt::Display for OpenTimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "no connection after {:?}; raise connect_timeout, or look at the path",
+            self.limit
+        )
+    }
+}
+
+impl std::error::Error for OpenTimedOut {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.timed_out)
+    }
+}
+
+/// The connector agreed on HTTP/2 with the peer, which this pool does not speak.
+#[derive(Debug)]
+struct NotHttp1;
+
+impl fmt::Display for NotHttp1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connector negotiated HTTP/2; offer only http/1.1 by ALPN")
+    }
+}
+
+impl std::error::Error for NotHttp1 {}

@@ -1,0 +1,138 @@
+//! The task of one connection: runs hyper, collects a parked lease, ends on request.
+
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::client::conn::http1::Connection;
+use hyper::rt::{Read, Write};
+use tollgate_core::CloseReason;
+
+use crate::conn::Conn;
+use crate::erased::ErasedBody;
+use crate::io::PooledIo;
+use crate::lease::Lease;
+use crate::origin_pool::Place;
+
+type Io<I> = PooledIo<I, Place>;
+
+/// Drives one connection until it closes.
+pub(crate) struct Driver<I>
+where
+    I: Read + Write + Unpin + Send + 'static,
+{
+    // Before `conn`: when this is dropped, hyper's end of the sender is closed, and a lease that is
+    // still parked can be settled.
+    exchange: Exchange<I>,
+    conn: Arc<Conn>,
+}
+
+enum Exchange<I>
+where
+    I: Read + Write + Unpin + Send + 'static,
+{
+    Http(Connection<Io<I>, ErasedBody>),
+    /// hyper does not name the type of a connection that may be upgraded.
+    Upgradeable(Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>),
+    Over,
+}
+
+impl<I> Driver<I>
+where
+    I: Read + Write + Unpin + Send + 'static,
+{
+    pub(crate) fn new(connection: Connection<Io<I>, ErasedBody>, conn: Arc<Conn>) -> Self {
+        Self {
+            exchange: Exchange::Http(connection),
+            conn,
+        }
+    }
+
+    fn collect_parked(&self) {
+        if let Some(lease) = self.conn.parked.collect(Lease::is_settled) {
+            lease.give_back();
+        }
+    }
+}
+
+impl<I> Future for Driver<I>
+where
+    I: Read + Write + Unpin + Send + 'static,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Read first: a wish that arrives while hyper runs comes with a wake-up of its own.
+        let closing = self.conn.is_closing();
+        if self.conn.may_become_tunnel() {
+            self.exchange.allow_upgrade();
+        }
+        let polled = self.exchange.poll(cx);
+        self.collect_parked();
+        match polled {
+            Poll::Ready(result) => {
+                let reason = match self.conn.io.unsolicited() {
+                    true => CloseReason::Unsolicited,
+                    false => reason_of(&result),
+                };
+                self.conn.set_reason(reason);
+                Poll::Ready(())
+            }
+            Poll::Pending if closing => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<I> Drop for Driver<I>
+where
+    I: Read + Write + Unpin + Send + 'static,
+{
+    fn drop(&mut self) {
+        // Only a runtime that ends drops a driver without a reason given.
+        self.conn.set_reason(CloseReason::Shutdown);
+        self.exchange = Exchange::Over;
+        self.collect_parked();
+    }
+}
+
+impl<I> Exchange<I>
+where
+    I: Read + Write + Unpin + Send + 'static,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        match self {
+            Self::Http(connection) => Pin::new(connection).poll(cx),
+            Self::Upgradeable(connection) => connection.as_mut().poll(cx),
+            Self::Over => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn allow_upgrade(&mut self) {
+        *self = match mem::replace(self, Self::Over) {
+            Self::Http(connection) => Self::Upgradeable(Box::pin(connection.with_upgrades())),
+            other => other,
+        };
+    }
+}
+
+fn reason_of(result: &hyper::Result<()>) -> CloseReason {
+    match result {
+        Ok(()) => CloseReason::PeerEof,
+        Err(error) if is_unexpected_message(error) => CloseReason::Unsolicited,
+        Err(_) => CloseReason::Error,
+    }
+}
+
+/// hyper has no predicate for bytes it did not ask for; every other kind has one or has a source.
+fn is_unexpected_message(error: &hyper::Error) -> bool {
+    std::error::Error::source(error).is_none()
+        && !(error.is_parse()
+            || error.is_user()
+            || error.is_canceled()
+            || error.is_closed()
+            || error.is_incomplete_message()
+            || error.is_timeout())
+}

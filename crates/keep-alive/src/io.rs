@@ -1,0 +1,197 @@
+//! The IO object of a pooled connection: a socket's place in the cap, and what its bytes tell.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker, ready};
+
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+use std::mem::MaybeUninit;
+
+/// Bytes of a response that may come before its final head: interim responses and the head itself.
+/// hyper bounds one head at about 400 KiB and the number of interim ones not at all.
+pub(crate) const MAX_HEAD_BYTES: usize = 512 * 1024;
+
+/// While a head is awaited, reads go through the stack in pieces of this size, so that they can be
+/// counted; a piece that comes back full is followed by a direct read in the same poll.
+const STAGE: usize = 2048;
+
+const IDLE: u8 = 0;
+const AWAITING_HEAD: u8 = 1;
+const HEAD_ARRIVED: u8 = 2;
+
+/// What the bytes of one connection tell the pool.
+#[derive(Debug, Default)]
+pub(crate) struct IoState {
+    exchange: AtomicU8,
+    received: AtomicUsize,
+    unsolicited: AtomicBool,
+    readable: AtomicBool,
+    driver: OnceLock<Waker>,
+}
+
+impl IoState {
+    /// A request is about to be handed to hyper.
+    pub(crate) fn exchange_begins(&self) {
+        self.received.store(0, Ordering::Relaxed);
+        self.exchange.store(AWAITING_HEAD, Ordering::Release);
+    }
+
+    pub(crate) fn head_arrived(&self) {
+        self.exchange.store(HEAD_ARRIVED, Ordering::Release);
+    }
+
+    pub(crate) fn exchange_ended(&self) {
+        self.exchange.store(IDLE, Ordering::Release);
+    }
+
+    /// Whether any byte has come in since the request was handed over.
+    pub(crate) fn answered(&self) -> bool {
+        self.received.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether bytes came in while nothing was asked.
+    pub(crate) fn unsolicited(&self) -> bool {
+        self.unsolicited.load(Ordering::Acquire)
+    }
+
+    /// Whether the reactor has announced something on this socket that the driver has not looked at.
+    pub(crate) fn unread(&self) -> bool {
+        self.readable.load(Ordering::Acquire)
+    }
+
+    /// Makes the driver run.
+    pub(crate) fn wake_driver(&self) {
+        if let Some(driver) = self.driver.get() {
+            driver.wake_by_ref();
+        }
+    }
+
+    fn count(&self, bytes: usize) -> io::Result<()> {
+        if self.exchange.load(Ordering::Acquire) == IDLE {
+            self.unsolicited.store(true, Ordering::Release);
+            return Ok(());
+        }
+        let received = self.received.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        if received > MAX_HEAD_BYTES {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{received} bytes of interim responses and no final one"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Stands between the reactor and the driver: notes that something is there to read, then wakes.
+struct ReadWaker(Arc<IoState>);
+
+impl Wake for ReadWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.readable.store(true, Ordering::Release);
+        self.0.wake_driver();
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A connection's IO with what must happen when it is dropped.
+    pub(crate) struct PooledIo<I, G> {
+        // Declared in this order: the place is free again only when the socket is gone.
+        #[pin]
+        io: I,
+        guard: G,
+        state: Arc<IoState>,
+        waker: Waker,
+        // What the second read of a turn ran into, told at the next.
+        deferred: Option<io::Error>,
+    }
+}
+
+impl<I, G> PooledIo<I, G> {
+    pub(crate) fn new(io: I, state: Arc<IoState>, guard: G) -> Self {
+        let waker = Waker::from(Arc::new(ReadWaker(state.clone())));
+        Self {
+            io,
+            guard,
+            state,
+            waker,
+            deferred: None,
+        }
+    }
+}
+
+impl<I: Read, G> Read for PooledIo<I, G> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut this = self.project();
+        if let Some(error) = this.deferred.take() {
+            return Poll::Ready(Err(error));
+        }
+        let driver = this.state.driver.get_or_init(|| cx.waker().clone());
+        // After an upgrade another task reads; its wake-ups are not the driver's.
+        let own = driver.will_wake(cx.waker());
+        let mut noting = if own {
+            Context::from_waker(this.waker)
+        } else {
+            Context::from_waker(cx.waker())
+        };
+        this.state.readable.store(false, Ordering::Release);
+        if !own || this.state.exchange.load(Ordering::Acquire) == HEAD_ARRIVED {
+            return this.io.poll_read(&mut noting, buf);
+        }
+        let size = buf.remaining().min(STAGE);
+        let mut stage = [MaybeUninit::uninit(); STAGE];
+        let mut staged = ReadBuf::uninit(&mut stage[..size]);
+        ready!(this.io.as_mut().poll_read(&mut noting, staged.unfilled()))?;
+        let bytes = staged.filled();
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        buf.put_slice(bytes);
+        this.state.count(bytes.len())?;
+        if bytes.len() == size && buf.remaining() > 0 {
+            if let Poll::Ready(Err(error)) = this.io.poll_read(&mut noting, buf) {
+                *this.deferred = Some(error);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: Write, G> Write for PooledIo<I, G> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.project().io.poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().io.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().io.poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.project().io.poll_write_vectored(cx, bufs)
+    }
+}

@@ -1,0 +1,164 @@
+//! The one task of a pool that keeps its clocks: idle timeouts, lifetimes, stuck uploads.
+//!
+//! It exists while the pool knows an origin that has something to time, and ends with the pool.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+use tollgate_core::CloseReason;
+
+use crate::origin_pool::{Inner, OriginPool};
+use crate::shared::Shared;
+
+/// How long a finished response may wait for the upload of its request: then the connection is
+/// closed. As long as the default idle timeout, which it would otherwise be under.
+const STUCK_AFTER: Duration = Duration::from_secs(30);
+
+/// The pool's maintenance task, as its pool sees it.
+#[derive(Default)]
+pub(crate) struct Maintenance {
+    running: AtomicBool,
+    /// Something earlier than what the task sleeps for has come up.
+    poked: Arc<Notify>,
+}
+
+impl Maintenance {
+    /// Starts the task if it is not running. Without a runtime it is started by a later call.
+    pub(crate) fn ensure(&self, shared: &Arc<Shared>) {
+        if self.running.load(Ordering::Acquire) {
+            self.poked.notify_one();
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        if !self.running.swap(true, Ordering::AcqRel) {
+            let running = Running(Arc::downgrade(shared));
+            drop(runtime.spawn(run(running, self.poked.clone())));
+        }
+    }
+
+    /// Makes the task look again at what comes next.
+    pub(crate) fn poke(&self) {
+        self.poked.notify_one();
+    }
+}
+
+/// The task's claim to be the one; given up also when its runtime ends.
+struct Running(Weak<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.maintenance.running.store(false, Ordering::Release);
+        }
+    }
+}
+
+async fn run(running: Running, poked: Arc<Notify>) {
+    loop {
+        let next = match running.0.upgrade() {
+            Some(shared) => shared.tick(Instant::now()),
+            None => return,
+        };
+        match next {
+            Tick::Idle => {
+                let weak = running.0.clone();
+                drop(running);
+                // What was opened between the tick and the claim's end found a task running.
+                if let Some(shared) = weak.upgrade().filter(|shared| !shared.is_idle()) {
+                    shared.maintenance.ensure(&shared);
+                }
+                return;
+            }
+            Tick::At(at) => {
+                // Elapsed or poked: either way it is time to look.
+                let _either_way = timeout_at(at, poked.notified()).await;
+            }
+            Tick::WhenPoked => poked.notified().await,
+        }
+    }
+}
+
+/// When maintenance is due next.
+enum Tick {
+    At(Instant),
+    /// There are connections, all of them in use and without a deadline.
+    WhenPoked,
+    /// There is nothing to look after.
+    Idle,
+}
+
+impl Shared {
+    /// Does what is due in every origin.
+    fn tick(self: &Arc<Self>, now: Instant) -> Tick {
+        let Some(origins) = self.origins.upgrade() else {
+            return Tick::Idle;
+        };
+        let all = origins.all();
+        let next = all.iter().filter_map(|pool| pool.tick(now)).min();
+        drop(all);
+        origins.forget_unused();
+        match next {
+            Some(at) => Tick::At(at),
+            None if origins.is_empty() => Tick::Idle,
+            None => Tick::WhenPoked,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.origins
+            .upgrade()
+            .is_none_or(|origins| origins.is_empty())
+    }
+}
+
+impl OriginPool {
+    /// Does what is due in this origin; returns when the next thing is.
+    fn tick(self: &Arc<Self>, now: Instant) -> Option<Instant> {
+        let (next, stuck) = self.with(|inner| {
+            inner.engine.tick(now);
+            let stuck = inner.stuck_locked(now);
+            (
+                earliest(inner.engine.next_tick(), inner.next_stuck_locked()),
+                stuck,
+            )
+        });
+        for conn in stuck {
+            conn.close(CloseReason::Stuck);
+        }
+        crate::dial::start(self);
+        next
+    }
+}
+
+impl Inner {
+    fn stuck_locked(&self, now: Instant) -> Vec<Arc<crate::conn::Conn>> {
+        let conns = self.conns.iter().flatten().map(|entry| &entry.conn);
+        let stuck = conns.filter(|conn| {
+            conn.parked_since()
+                .is_some_and(|at| at + STUCK_AFTER <= now)
+        });
+        stuck.cloned().collect()
+    }
+
+    fn next_stuck_locked(&self) -> Option<Instant> {
+        let conns = self.conns.iter().flatten().map(|entry| &entry.conn);
+        conns
+            .filter(|conn| !conn.is_closing())
+            .filter_map(|conn| conn.parked_since())
+            .min()
+            .map(|at| at + STUCK_AFTER)
+    }
+}
+
+fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}

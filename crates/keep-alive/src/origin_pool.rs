@@ -1,0 +1,405 @@
+//! One origin: the engine, the connections it decides about, and the one lock round both.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use http::{HeaderValue, Uri};
+use tokio::time::Instant;
+use tollgate_admission::{
+    Admission, Demand, Effects, Grant, Locked, Machine, Pool, Refusal, ResourceId, Returned, Ticket,
+};
+use tollgate_core::{BoxError, CloseReason, Event, Origin};
+
+use crate::conn::{Conn, Sender};
+use crate::error::KeepAliveError;
+use crate::lease::Lease;
+use crate::shared::Shared;
+use crate::waiting::Turn;
+
+/// Why a dial failed: told to everyone who waited for it.
+pub(crate) type DialFailure = Arc<BoxError>;
+
+/// One origin of a pool.
+pub(crate) struct OriginPool {
+    pub(crate) origin: Origin,
+    /// The `Host` of requests that have none.
+    pub(crate) host: HeaderValue,
+    /// What the connector is called with.
+    pub(crate) uri: Uri,
+    pub(crate) shared: Arc<Shared>,
+    /// Guards the engine and the connections' senders. Under it: no user code, no wake, no drop of
+    /// a sender; what the engine decides is carried out once it is released.
+    inner: Locked<Inner>,
+    /// Since when the oldest idle connection idles, for the search across origins under a total
+    /// cap: milliseconds of the pool's clock plus one, 0 for none.
+    oldest_idle: AtomicU64,
+}
+
+pub(crate) struct Inner {
+    pub(crate) engine: Pool<DialFailure>,
+    /// By the resource's index.
+    pub(crate) conns: Vec<Option<Entry>>,
+    pub(crate) closed_by: [u64; CloseReason::ALL.len()],
+    /// Bodies dropped early whose rest was at hand, so that the connection lived on.
+    pub(crate) drained: u64,
+    /// Until when connections are not reused, after bytes that nobody asked for.
+    pub(crate) quarantined_until: Option<Instant>,
+}
+
+pub(crate) struct Entry {
+    pub(crate) resource: ResourceId,
+    pub(crate) conn: Arc<Conn>,
+    /// `None` while a lease has it.
+    pub(crate) sender: Option<Sender>,
+}
+
+/// What a demand led to.
+pub(crate) enum Demanded {
+    Lease(Lease),
+    Wait(Ticket),
+}
+
+impl Machine for Inner {
+    type Error = DialFailure;
+
+    fn has_effects(&self) -> bool {
+        self.engine.has_effects()
+    }
+
+    fn take_effects(&mut self) -> Effects<DialFailure> {
+        self.engine.take_effects()
+    }
+}
+
+impl OriginPool {
+    pub(crate) fn new(origin: Origin, host: HeaderValue, uri: Uri, shared: Arc<Shared>) -> Self {
+        let engine = Pool::new(
+            shared
+                .config
+                .engine(shared.config.limit(&origin))
+                .seed(Shared::next_seed()),
+        );
+        let mut inner = Inner {
+            engine,
+            conns: Vec::new(),
+            closed_by: [0; CloseReason::ALL.len()],
+            drained: 0,
+            quarantined_until: None,
+        };
+        if shared.is_stopped() {
+            inner.engine.drain(Instant::now());
+        }
+        Self {
+            origin,
+            host,
+            uri,
+            shared,
+            inner: Locked::new(inner),
+            oldest_idle: AtomicU64::new(0),
+        }
+    }
+
+    /// Runs `f` under the lock, then carries out what the engine decided.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
+        let (result, effects) = self.inner.with(|inner| {
+            let result = f(inner);
+            if self.shared.total.is_some() {
+                let since = inner.engine.oldest_idle();
+                self.oldest_idle
+                    .store(self.shared.stamp(since), Ordering::SeqCst);
+            }
+            result
+        });
+        if let Some(effects) = effects {
+            self.carry_out(effects);
+        }
+        result
+    }
+
+    #[cold]
+    fn carry_out(&self, effects: Effects<DialFailure>) {
+        effects.run(|resource, reason| {
+            let ((conn, sender), _) = self.inner.with(|inner| inner.close_locked(resource));
+            if let Some(conn) = conn {
+                conn.close(reason);
+            }
+            drop(sender);
+        });
+    }
+
+    /// Asks for a lease.
+    pub(crate) fn demand(self: &Arc<Self>, demand: Demand) -> Result<Demanded, KeepAliveError> {
+        let now = Instant::now();
+        let admission = self.with(|inner| match inner.engine.demand(now, demand) {
+            Admission::Granted(grant) => Admission::Granted((inner.checkout_locked(&grant), grant)),
+            Admission::Queued(ticket) => Admission::Queued(ticket),
+            Admission::Refused(refusal) => Admission::Refused(refusal),
+        });
+        match admission {
+            Admission::Granted((taken, grant)) => {
+                Ok(Demanded::Lease(self.lease(taken, grant, now)))
+            }
+            Admission::Queued(ticket) => {
+                self.observe_queued();
+                Ok(Demanded::Wait(ticket))
+            }
+            Admission::Refused(refusal) => Err(self.refused(refusal)),
+        }
+    }
+
+    /// Asks whether a ticket's turn has come.
+    pub(crate) fn poll_ticket(self: &Arc<Self>, ticket: Ticket, cx: &mut Context<'_>) -> Turn {
+        let now = Instant::now();
+        let polled = self.with(|inner| match inner.engine.poll(ticket, now, cx.waker()) {
+            Poll::Ready(Ok(grant)) => Ok(Ok((inner.checkout_locked(&grant), grant))),
+            Poll::Ready(Err(refusal)) => Ok(Err(refusal)),
+            Poll::Pending => Err(inner.engine.deadline(ticket)),
+        });
+        match polled {
+            Ok(Ok((taken, grant))) => Turn::Come(Ok(self.lease(taken, grant, now))),
+            Ok(Err(refusal)) => Turn::Come(Err(self.refused(refusal))),
+            Err(deadline) => Turn::At(deadline),
+        }
+    }
+
+    fn observe_queued(&self) {
+        if self.shared.observer.is_some() {
+            let queued = self.with(|inner| inner.engine.stats().queued);
+            let ahead = queued.saturating_sub(1);
+            self.observe(|| Event::Queued {
+                origin: &self.origin,
+                ahead,
+            });
+        }
+    }
+
+    fn lease(
+        self: &Arc<Self>,
+        (conn, sender): (Arc<Conn>, Sender),
+        grant: Grant,
+        now: Instant,
+    ) -> Lease {
+        self.observe(|| Event::Granted {
+            origin: &self.origin,
+            waited: grant.waited,
+            reused: grant.reused,
+        });
+        Lease::new(self.clone(), conn, sender, grant, now)
+    }
+
+    fn refused(&self, refusal: Refusal<DialFailure>) -> KeepAliveError {
+        let Refusal {
+            reason,
+            waited,
+            ahead,
+            error,
+            ..
+        } = refusal;
+        self.observe(|| Event::Refused {
+            origin: &self.origin,
+            reason,
+            waited,
+        });
+        let limit = self.shared.config.limit(&self.origin).get();
+        KeepAliveError::refused(reason, self.origin.clone(), (waited, ahead, limit), error)
+    }
+
+    /// The caller of a waiting ticket went away.
+    pub(crate) fn cancel(&self, ticket: Ticket) {
+        let now = Instant::now();
+        self.with(|inner| inner.engine.cancel(ticket, now));
+    }
+
+    /// Takes a lease back.
+    pub(crate) fn give_back(
+        self: &Arc<Self>,
+        conn: &Arc<Conn>,
+        sender: Option<Sender>,
+        returned: Returned,
+        granted_at: Instant,
+        drained: bool,
+    ) {
+        let now = Instant::now();
+        self.observe(|| Event::Released {
+            origin: &self.origin,
+            held: now.saturating_duration_since(granted_at),
+        });
+        let Some(&resource) = conn.resource.get() else {
+            return;
+        };
+        let (unused, returned) = self.with(|inner| {
+            inner.drained += u64::from(drained);
+            let returned = inner.judge_locked(self, returned, now);
+            let mut sender = sender;
+            if let (Returned::Reusable { .. }, Some(entry)) =
+                (returned, inner.entry_locked(resource))
+            {
+                entry.sender = sender.take();
+            }
+            inner.engine.lease_returned(resource, now, returned);
+            (sender, returned)
+        });
+        // Outside the lock: both wake the driver.
+        if let Returned::Retire(reason) = returned {
+            conn.close(reason);
+        }
+        drop(unused);
+        self.shared.lease_returned();
+    }
+
+    /// A lease waits for its upload to end: that has a deadline, which maintenance keeps.
+    pub(crate) fn lease_parked(&self) {
+        self.shared.maintenance.poke();
+    }
+
+    /// The IO object of a connection was dropped: its place is free.
+    fn gone(self: &Arc<Self>, conn: &Conn) {
+        let Some(&resource) = conn.resource.get() else {
+            return;
+        };
+        let now = Instant::now();
+        let reason = conn.reason().unwrap_or(CloseReason::Shutdown);
+        let gone = self.with(|inner| {
+            let gone = inner.engine.resource_gone(resource, now, reason)?;
+            inner.count_closed_locked(&self.shared, gone.reason, now);
+            Some((gone, inner.take_entry_locked(resource)))
+        });
+        if let Some((gone, entry)) = gone {
+            drop(entry);
+            self.observe(|| Event::Closed {
+                origin: &self.origin,
+                connection: conn.number,
+                reason: gone.reason,
+                age: gone.age,
+                served: gone.served,
+            });
+            self.shared.place_free();
+            self.shared.gone.notify_waiters();
+        }
+        crate::dial::start(self);
+    }
+
+    pub(crate) fn observe<'a>(&'a self, event: impl FnOnce() -> Event<'a>) {
+        if let Some(observer) = &self.shared.observer {
+            observer.on_event(&event());
+        }
+    }
+
+    /// Nothing is open, opening or waiting.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.with(|inner| inner.engine.is_empty())
+    }
+
+    /// The stamp of the oldest idle connection, 0 if there is none.
+    pub(crate) fn oldest_idle(&self) -> u64 {
+        self.oldest_idle.load(Ordering::SeqCst)
+    }
+
+    /// Retires the connections that have idled since `at` or longer.
+    pub(crate) fn retire_idle_until(&self, at: Instant, reason: CloseReason) {
+        self.with(|inner| inner.engine.retire_idle_until(at, reason));
+    }
+}
+
+impl Inner {
+    /// Takes the sender of a granted connection.
+    fn checkout_locked(&mut self, grant: &Grant) -> (Arc<Conn>, Sender) {
+        let entry = self.conns[grant.resource.index()].as_mut();
+        let entry = entry.expect("a granted resource has an entry until it is gone");
+        let sender = entry
+            .sender
+            .take()
+            .expect("an idle connection's sender is in its entry");
+        (entry.conn.clone(), sender)
+    }
+
+    /// A connection was opened. Whoever it is granted to collects it after this lock.
+    pub(crate) fn opened_locked(&mut self, conn: &Arc<Conn>, sender: Sender) {
+        let resource = self.engine.opened(conn.opened_at, NonZeroUsize::MIN);
+        let index = resource.index();
+        if self.conns.len() <= index {
+            self.conns.resize_with(index + 1, || None);
+        }
+        self.conns[index] = Some(Entry {
+            resource,
+            conn: conn.clone(),
+            sender: Some(sender),
+        });
+        let _set_once = conn.resource.set(resource);
+    }
+
+    fn entry_locked(&mut self, resource: ResourceId) -> Option<&mut Entry> {
+        let entry = self.conns.get_mut(resource.index())?.as_mut()?;
+        (entry.resource == resource).then_some(entry)
+    }
+
+    /// A connection is to be closed: its sender, if no lease has it.
+    fn close_locked(&mut self, resource: ResourceId) -> (Option<Arc<Conn>>, Option<Sender>) {
+        self.entry_locked(resource).map_or((None, None), |entry| {
+            (Some(entry.conn.clone()), entry.sender.take())
+        })
+    }
+
+    fn take_entry_locked(&mut self, resource: ResourceId) -> Option<Entry> {
+        self.entry_locked(resource)?;
+        self.conns[resource.index()].take()
+    }
+
+    fn count_closed_locked(&mut self, shared: &Shared, reason: CloseReason, now: Instant) {
+        if let Some(at) = CloseReason::ALL.iter().position(|one| *one == reason) {
+            self.closed_by[at] += 1;
+        }
+        if reason == CloseReason::Unsolicited {
+            self.quarantined_until = shared.config.quarantine.map(|quarantine| now + quarantine);
+        }
+    }
+
+    /// What the pool knows beyond the exchange: quarantine and the limits of hints.
+    fn judge_locked(&mut self, pool: &OriginPool, returned: Returned, now: Instant) -> Returned {
+        if self.quarantined_until.is_some_and(|until| now < until) {
+            return Returned::Retire(CloseReason::Unsolicited);
+        }
+        if pool
+            .shared
+            .must_yield(&pool.origin, self.engine.head_waiting_since())
+        {
+            return Returned::Retire(CloseReason::Reclaimed);
+        }
+        match returned {
+            Returned::Reusable {
+                idle_for: Some(hint),
+                remaining_uses,
+            } => {
+                let idle_for = Some(hint.min(pool.shared.config.hint_limit()));
+                Returned::Reusable {
+                    idle_for,
+                    remaining_uses,
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+/// A connection's place in the cap, owned by its IO object: dropping it frees the place.
+pub(crate) struct Place {
+    pub(crate) origin: Arc<OriginPool>,
+    pub(crate) conn: Arc<Conn>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.origin.gone(&self.conn);
+    }
+}
+
+impl fmt::Debug for OriginPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OriginPool")
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}

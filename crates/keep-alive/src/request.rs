@@ -1,0 +1,122 @@
+//! The request as it goes on the wire, and what is kept to send it again.
+
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+
+use crate::erased::ErasedBody;
+
+/// Gives the request the URI form and the `Host` its destination expects (RFC 9112 section 3.2):
+/// origin form, authority form for CONNECT, and a `Host` unless the caller set one.
+pub(crate) fn put_on_wire_form(request: &mut Request<ErasedBody>, host: &HeaderValue) {
+    if !request.headers().contains_key(HOST) {
+        request.headers_mut().insert(HOST, host.clone());
+    }
+    *request.version_mut() = Version::HTTP_11;
+    if request.method() == Method::CONNECT {
+        // hyper writes the authority alone; a path would be refused by every proxy.
+        if let Some(authority) = request.uri().authority().cloned() {
+            *request.uri_mut() = Uri::from(authority);
+        }
+        return;
+    }
+    if request.uri().scheme().is_some() {
+        let uri = std::mem::take(request.uri_mut());
+        let path = uri.into_parts().path_and_query;
+        *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    }
+}
+
+/// The head of a request that may be sent a second time.
+///
+/// Kept only for an idempotent method (RFC 9110 section 9.2.2) with an empty body, sent on a reused
+/// connection: that is when a close without a byte of answer says nothing about the request.
+pub(crate) struct Replay {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    extensions: http::Extensions,
+}
+
+impl Replay {
+    pub(crate) fn of(request: &Request<ErasedBody>) -> Option<Self> {
+        if !request.body().is_empty() || !is_idempotent(request.method()) {
+            return None;
+        }
+        Some(Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+            extensions: request.extensions().clone(),
+        })
+    }
+
+    pub(crate) fn into_request(self) -> Request<ErasedBody> {
+        let mut request = Request::new(ErasedBody::EMPTY);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        *request.extensions_mut() = self.extensions;
+        request
+    }
+}
+
+fn is_idempotent(method: &Method) -> bool {
+    method.is_safe() || *method == Method::PUT || *method == Method::DELETE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on_wire(method: Method, uri: &str) -> Request<ErasedBody> {
+        let mut request = Request::new(ErasedBody::EMPTY);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.parse().unwrap();
+        put_on_wire_form(&mut request, &HeaderValue::from_static("a.test"));
+        request
+    }
+
+    #[test]
+    fn an_absolute_uri_becomes_origin_form_with_a_host() {
+        let request = on_wire(Method::GET, "http://user:pass@a.test:80/x?y=1");
+        assert_eq!(request.uri(), "/x?y=1");
+        assert_eq!(request.headers()[HOST], "a.test");
+        assert_eq!(on_wire(Method::GET, "http://a.test").uri(), "/");
+        assert_eq!(on_wire(Method::OPTIONS, "*").uri(), "*");
+    }
+
+    #[test]
+    fn connect_keeps_the_authority_alone() {
+        assert_eq!(
+            on_wire(Method::CONNECT, "http://b.test:443/").uri(),
+            "b.test:443"
+        );
+        assert_eq!(on_wire(Method::CONNECT, "b.test:443").uri(), "b.test:443");
+    }
+
+    #[test]
+    fn a_host_of_the_callers_own_is_left_alone() {
+        let mut request = Request::new(ErasedBody::EMPTY);
+        request
+            .headers_mut()
+            .insert(HOST, HeaderValue::from_static("other.test"));
+        put_on_wire_form(&mut request, &HeaderValue::from_static("a.test"));
+        assert_eq!(request.headers()[HOST], "other.test");
+    }
+
+    #[test]
+    fn only_an_idempotent_request_without_a_body_is_kept_for_replay() {
+        let kept = |method, body| {
+            let mut request = Request::new(body);
+            *request.method_mut() = method;
+            Replay::of(&request).is_some()
+        };
+        let full = || ErasedBody::new(http_body_util::Full::new(bytes::Bytes::from("x")));
+        assert!(kept(Method::GET, ErasedBody::EMPTY));
+        assert!(kept(Method::DELETE, ErasedBody::EMPTY));
+        assert!(!kept(Method::POST, ErasedBody::EMPTY));
+        assert!(!kept(Method::PATCH, ErasedBody::EMPTY));
+        assert!(!kept(Method::PUT, full()));
+    }
+}

@@ -1,0 +1,105 @@
+//! Waiting for a lease.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tollgate_admission::{Demand, Ticket};
+
+use crate::error::{KeepAliveError, KeepAliveErrorKind};
+use crate::lease::Lease;
+use crate::origin_pool::{Demanded, OriginPool};
+
+/// Gets a lease: at once from what is idle, else in turn.
+pub(crate) async fn acquire(
+    pool: &Arc<OriginPool>,
+    demand: Demand,
+) -> Result<Lease, KeepAliveError> {
+    match pool.demand(demand)? {
+        Demanded::Lease(lease) => Ok(lease),
+        // Boxed: whoever finds an idle connection does not carry the room for waiting.
+        Demanded::Wait(ticket) => Box::pin(Waiting::new(pool.clone(), ticket)).await,
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A place in the queue of one origin. Dropping it leaves the queue; a lease that was already
+    /// handed over goes to the next.
+    pub(crate) struct Waiting {
+        pool: Arc<OriginPool>,
+        ticket: Option<Ticket>,
+        #[pin]
+        sleep: Option<Sleep>,
+    }
+
+    impl PinnedDrop for Waiting {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(ticket) = this.ticket {
+                this.pool.cancel(ticket);
+            }
+        }
+    }
+}
+
+impl Waiting {
+    pub(crate) fn new(pool: Arc<OriginPool>, ticket: Ticket) -> Self {
+        Self {
+            pool,
+            ticket: Some(ticket),
+            sleep: None,
+        }
+    }
+}
+
+impl Future for Waiting {
+    type Output = Result<Lease, KeepAliveError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let ticket = this.ticket.expect("a finished wait is not polled again");
+        if Handle::try_current().is_err() {
+            let origin = this.pool.origin.clone();
+            return Poll::Ready(Err(KeepAliveError::new(
+                KeepAliveErrorKind::NoRuntime,
+                Some(origin),
+            )));
+        }
+        loop {
+            let deadline = match this.pool.poll_ticket(ticket, cx) {
+                Turn::Come(outcome) => {
+                    *this.ticket = None;
+                    this.pool.shared.demand_changed(this.pool);
+                    return Poll::Ready(outcome);
+                }
+                Turn::At(deadline) => deadline,
+            };
+            // Whoever waits sees to it that there is something to wait for.
+            crate::dial::start(this.pool);
+            let Some(deadline) = deadline else {
+                return Poll::Pending;
+            };
+            let set_for = this
+                .sleep
+                .as_ref()
+                .as_pin_ref()
+                .map(|sleep| sleep.deadline());
+            if set_for != Some(deadline) {
+                this.sleep.set(Some(sleep_until(deadline)));
+            }
+            if let Some(sleep) = this.sleep.as_mut().as_pin_mut() {
+                ready!(sleep.poll(cx));
+            }
+        }
+    }
+}
+
+/// What a look at a ticket showed.
+pub(crate) enum Turn {
+    /// It is over, one way or the other.
+    Come(Result<Lease, KeepAliveError>),
+    /// It goes on; look again at this time, if there is one.
+    At(Option<Instant>),
+}

@@ -1,0 +1,139 @@
+//! What the pool's tests have in common.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, Empty, Full};
+use tollgate_core::Origin;
+use tollgate_keep_alive::{KeepAlive, KeepAliveBody, KeepAliveError, KeepAliveLayer, OriginStats};
+use tollgate_testing::{Connector, Upstream, within};
+use tower::{Layer, ServiceExt};
+
+/// Longer than anything here takes, short enough to wait for when something hangs.
+pub const LONG: Duration = Duration::from_secs(30);
+
+pub type Answer = Result<Response<KeepAliveBody>, KeepAliveError>;
+
+/// A pool and the connector below it, whose live sockets are counted.
+pub struct Stack {
+    pub pool: KeepAlive,
+    pub connector: Connector,
+    pub origin: Origin,
+}
+
+impl Stack {
+    pub fn new(upstream: &Upstream, layer: &KeepAliveLayer) -> Self {
+        let connector = Connector::tcp(upstream.addr());
+        let pool = layer.layer(connector.clone());
+        let origin = upstream.uri("/").to_string().parse().unwrap();
+        Self {
+            pool,
+            connector,
+            origin,
+        }
+    }
+
+    /// The origin's numbers.
+    pub fn stats(&self) -> OriginStats {
+        self.pool.stats(&self.origin).expect("the origin is known")
+    }
+
+    /// Waits, by turns of the runtime, until the numbers are as they should be.
+    #[track_caller]
+    pub fn settled(
+        &self,
+        holds: impl Fn(&OriginStats) -> bool,
+    ) -> impl Future<Output = OriginStats> {
+        let (pool, origin) = (self.pool.clone(), self.origin.clone());
+        let caller = std::panic::Location::caller();
+        async move {
+            let deadline = std::time::Duration::from_secs(10);
+            let poll = async {
+                loop {
+                    if let Some(stats) = pool.stats(&origin).filter(&holds) {
+                        return stats;
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            match tokio::time::timeout(deadline, poll).await {
+                Ok(stats) => stats,
+                Err(_) => panic!("{caller}: still {:#?}", pool.stats(&origin)),
+            }
+        }
+    }
+}
+
+pub fn cap(n: usize) -> KeepAliveLayer {
+    KeepAliveLayer::new()
+        .max_connections_per_origin(NonZeroUsize::new(n).unwrap())
+        .max_waiting(100_000)
+        .acquire_timeout(LONG)
+}
+
+pub fn request(method: &str, uri: &Uri) -> Request<Empty<Bytes>> {
+    Request::builder()
+        .method(method)
+        .uri(uri)
+        .body(Empty::new())
+        .unwrap()
+}
+
+pub async fn get(pool: &KeepAlive, uri: &Uri) -> Answer {
+    send(pool, request("GET", uri)).await
+}
+
+pub async fn post(pool: &KeepAlive, uri: &Uri, body: impl Into<Bytes>) -> Answer {
+    let request = Request::post(uri).body(Full::new(body.into())).unwrap();
+    send(pool, request).await
+}
+
+pub async fn send<B>(pool: &KeepAlive, request: Request<B>) -> Answer
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<tollgate_core::BoxError>,
+{
+    within(LONG, pool.clone().oneshot(request)).await
+}
+
+/// Reads a body to its end.
+pub async fn read(response: Response<KeepAliveBody>) -> Result<Bytes, hyper::Error> {
+    let collected = within(LONG, response.into_body().collect()).await?;
+    Ok(collected.to_bytes())
+}
+
+/// A whole exchange.
+pub async fn fetch(pool: &KeepAlive, uri: &Uri) -> Result<Bytes, tollgate_core::BoxError> {
+    Ok(read(get(pool, uri).await?).await?)
+}
+
+/// The demand equation and the gauges of a pool at rest.
+#[track_caller]
+pub fn assert_at_rest(stats: &OriginStats) {
+    let OriginStats {
+        granted,
+        refused,
+        failed,
+        timed_out,
+        cancelled,
+        ..
+    } = *stats;
+    assert_eq!(
+        stats.requests,
+        granted + refused + failed + timed_out + cancelled,
+        "the counters add up: {stats:#?}"
+    );
+    assert_eq!(
+        (
+            stats.active,
+            stats.in_flight,
+            stats.connecting,
+            stats.queued
+        ),
+        (0, 0, 0, 0)
+    );
+    assert_eq!(stats.open, stats.idle);
+}
