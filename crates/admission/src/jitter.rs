@@ -23,10 +23,10 @@ impl Jitter {
     pub(crate) fn spread(&mut self, about: Duration, percent: u8) -> Duration {
         const STEPS: u64 = 1 << 16;
         let percent = u32::from(percent.min(100));
-        let reach = about / 100 * percent;
-        // 0 to 2 in steps of 2^-15.
+        let reach = (about / 100).saturating_mul(percent);
+        // From 0 to twice the reach, in steps of 2^-15 of it.
         let step = u32::try_from(self.next() % (STEPS + 1)).unwrap_or(0);
-        let offset = reach / (1 << 15) * step;
+        let offset = (reach / (1 << 15)).saturating_mul(step);
         about.saturating_sub(reach).saturating_add(offset)
     }
 }

@@ -25,7 +25,11 @@ impl<E: Clone> Pool<E> {
 
     /// Closes the connections that have been idle since `at` or longer.
     pub fn retire_idle_until(&mut self, at: Instant, reason: CloseReason) {
-        while let Some((id, _)) = self.resources.oldest_idle().filter(|(_, since)| *since <= at) {
+        while let Some((id, _)) = self
+            .resources
+            .oldest_idle()
+            .filter(|(_, since)| *since <= at)
+        {
             self.retire(id, reason);
         }
     }
