@@ -234,7 +234,7 @@ impl Cache {
         of.saturating_sub(of / 100_000 * part)
     }
 
-    /// SplitMix64.
+    /// `SplitMix64`.
     #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
     pub(crate) fn random_usize(&self) -> usize {
         let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::entry::Entry;
 
-/// The first demotion; OkHttp and the AWS CRT keep a bad address back until another one fails,
+/// The first demotion; `OkHttp` and the AWS CRT keep a bad address back until another one fails,
 /// which needs no clock and never forgives.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest demotion.

@@ -146,12 +146,11 @@ impl AnyEngine {
     }
 
     fn launch(self: &Arc<Self>, flight: Flight) {
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(Arc::clone(self).fly(flight))),
-            Err(_) => {
-                let error = no_runtime(flight.key.as_str());
-                flight.settle(Err(error), Instant::now());
-            }
+        if let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn(Arc::clone(self).fly(flight)));
+        } else {
+            let error = no_runtime(flight.key.as_str());
+            flight.settle(Err(error), Instant::now());
         }
     }
 
@@ -183,10 +182,10 @@ impl AnyEngine {
         let Ok(_place) = self.lates.try_acquire() else {
             return;
         };
-        if let Ok(Some(whole)) = timeout_at(stop, late).await {
-            if !whole.addrs.is_empty() {
-                self.cache.complete(key, partial, whole, Instant::now());
-            }
+        if let Ok(Some(whole)) = timeout_at(stop, late).await
+            && !whole.addrs.is_empty()
+        {
+            self.cache.complete(key, partial, whole, Instant::now());
         }
     }
 }

@@ -108,17 +108,19 @@ impl Entry {
             } else if now < times.revalidate_until {
                 return Life::Revalidate;
             } else if now < times.stale_until {
-                return match self.is_backing_off(now) {
-                    true => Life::StaleOnError,
-                    false => Life::Expired,
+                return if self.is_backing_off(now) {
+                    Life::StaleOnError
+                } else {
+                    Life::Expired
                 };
             }
         } else if self.negative.is_some() && now < times.expires {
             return Life::Negative;
         }
-        match self.is_backing_off(now) {
-            true => Life::Failed,
-            false => Life::Gone,
+        if self.is_backing_off(now) {
+            Life::Failed
+        } else {
+            Life::Gone
         }
     }
 

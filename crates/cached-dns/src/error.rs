@@ -88,9 +88,10 @@ impl LookupError {
         };
         let timed_out = find::<tokio::time::error::Elapsed>(&*error).is_some()
             || find::<io::Error>(&*error).is_some_and(|e| e.kind() == io::ErrorKind::TimedOut);
-        Self::new(match timed_out {
-            true => LookupErrorKind::TimedOut,
-            false => LookupErrorKind::Transient,
+        Self::new(if timed_out {
+            LookupErrorKind::TimedOut
+        } else {
+            LookupErrorKind::Transient
         })
         .with_source(error)
     }

@@ -219,9 +219,10 @@ impl Cache {
         let count = old.failure.as_ref().map_or(0, |failure| failure.count) + 1;
         let wait = self.config.backoff_after(count);
         // ± 20 %: at most 20 % more, less up to 40 % of the whole.
-        let wait = match self.config.jitter {
-            true => self.less_jitter(wait + wait / 5, 33),
-            false => wait,
+        let wait = if self.config.jitter {
+            self.less_jitter(wait + wait / 5, 33)
+        } else {
+            wait
         };
         let (error, until) = (error.clone(), now + wait);
         Arc::new(old.failed(Failure {
@@ -362,8 +363,9 @@ impl Drop for Flight {
 
 fn addresses_or_not_found(answer: Answer) -> Result<Answer, LookupError> {
     let not_found = LookupErrorKind::NotFound { ttl: answer.ttl };
-    match answer.addrs.is_empty() {
-        true => Err(LookupError::new(not_found)),
-        false => Ok(answer),
+    if answer.addrs.is_empty() {
+        Err(LookupError::new(not_found))
+    } else {
+        Ok(answer)
     }
 }

@@ -90,10 +90,11 @@ impl Waiting {
             match received {
                 Ok(Ok(entry)) => return Poll::Ready(Ok(self.fresh(entry))),
                 Ok(Err(error)) => return Poll::Ready(self.stale_or(error)),
-                Err(_) => match self.start_again() {
-                    Some(result) => return Poll::Ready(result),
-                    None => continue,
-                },
+                Err(_) => {
+                    if let Some(result) = self.start_again() {
+                        return Poll::Ready(result);
+                    }
+                }
             }
         }
         ready!(self.deadline.as_mut().poll(cx));

@@ -16,6 +16,8 @@ mod handle;
 mod hosts;
 mod layer;
 mod name;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod service;
 mod snapshot;
 mod stats;
@@ -23,6 +25,8 @@ mod stats;
 pub use addrs::{Addrs, Freshness};
 pub use answer::{Answer, IntoAnswer};
 pub use backend::{Gai, GaiFuture};
+#[cfg(feature = "hickory")]
+pub use backend::{Hickory, HickoryBuilder, HickoryError, HickoryFuture};
 pub use changes::{DnsChange, DnsChanges};
 pub use config::Rotation;
 pub use error::{InvalidBounds, LookupError, LookupErrorKind};

@@ -56,6 +56,18 @@ impl CachedDns<Gai> {
     }
 }
 
+#[cfg(feature = "hickory")]
+impl CachedDns<crate::backend::Hickory> {
+    /// The system's nameservers, asked by hickory, with a cache of the default options.
+    ///
+    /// # Errors
+    ///
+    /// If the system's configuration cannot be read or names no nameserver.
+    pub fn hickory() -> Result<Self, crate::backend::HickoryError> {
+        Ok(CachedDnsLayer::new().cached(crate::backend::Hickory::system()?))
+    }
+}
+
 impl<B> CachedDns<B>
 where
     B: Service<Name> + Clone + Send + Sync + 'static,

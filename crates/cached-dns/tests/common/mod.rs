@@ -1,5 +1,6 @@
 //! A backend that says what a test wants, and counts how often it was asked.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "this is for tests")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,19 +13,19 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tollgate_cached_dns::{Addrs, Answer, CachedDns, CachedDnsLayer, LookupError, LookupErrorKind};
 use tower_service::Service;
 
-pub type Said = Result<Answer, LookupError>;
+pub(crate) type Said = Result<Answer, LookupError>;
 
 type Script = dyn Fn(String, usize) -> BoxFuture<'static, Said> + Send + Sync;
 
 /// Asked for the `n`-th time, counted from 0, it says `script(name, n)`.
 #[derive(Clone)]
-pub struct Backend {
+pub(crate) struct Backend {
     script: Arc<Script>,
     calls: Arc<AtomicUsize>,
 }
 
 impl Backend {
-    pub fn new<F, R>(script: F) -> Self
+    pub(crate) fn new<F, R>(script: F) -> Self
     where
         F: Fn(String, usize) -> R + Send + Sync + 'static,
         R: Future<Output = Said> + Send + 'static,
@@ -36,23 +37,23 @@ impl Backend {
     }
 
     /// Says the same each time, after `delay`.
-    pub fn steady(delay: Duration, ttl: u64, addrs: &'static [&'static str]) -> Self {
+    pub(crate) fn steady(delay: Duration, ttl: u64, addrs: &'static [&'static str]) -> Self {
         Self::new(move |_, _| async move {
             tokio::time::sleep(delay).await;
             Ok(answer(ttl, addrs))
         })
     }
 
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.calls.load(SeqCst)
     }
 
-    pub fn cached(&self) -> CachedDns<Self> {
+    pub(crate) fn cached(&self) -> CachedDns<Self> {
         self.cached_with(|layer| layer)
     }
 
     /// Without jitter, so that tests can tell the time.
-    pub fn cached_with(
+    pub(crate) fn cached_with(
         &self,
         options: impl FnOnce(CachedDnsLayer) -> CachedDnsLayer,
     ) -> CachedDns<Self> {
@@ -75,32 +76,32 @@ impl Service<Name> for Backend {
 }
 
 /// `127.0.0.1` or `::1`, with port 0.
-pub fn addr(addr: &str) -> SocketAddr {
+pub(crate) fn addr(addr: &str) -> SocketAddr {
     SocketAddr::new(addr.parse().unwrap(), 0)
 }
 
-pub fn answer(ttl: u64, addrs: &[&str]) -> Answer {
+pub(crate) fn answer(ttl: u64, addrs: &[&str]) -> Answer {
     Answer::new(addrs.iter().map(|a| addr(a))).ttl(secs(ttl))
 }
 
-pub fn not_found(ttl: Option<Duration>) -> LookupError {
+pub(crate) fn not_found(ttl: Option<Duration>) -> LookupError {
     LookupError::new(LookupErrorKind::NotFound { ttl })
 }
 
-pub fn transient() -> LookupError {
+pub(crate) fn transient() -> LookupError {
     LookupError::new(LookupErrorKind::Transient)
 }
 
-pub const fn secs(secs: u64) -> Duration {
+pub(crate) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-pub const fn millis(millis: u64) -> Duration {
+pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// Looks `name` up.
-pub async fn lookup<S>(dns: &S, name: &str) -> Result<Addrs, LookupError>
+pub(crate) async fn lookup<S>(dns: &S, name: &str) -> Result<Addrs, LookupError>
 where
     S: Service<Name, Response = Addrs, Error = LookupError> + Clone,
 {
@@ -108,7 +109,7 @@ where
 }
 
 /// The addresses of `name`, sorted.
-pub async fn addrs<S>(dns: &S, name: &str) -> Vec<String>
+pub(crate) async fn addrs<S>(dns: &S, name: &str) -> Vec<String>
 where
     S: Service<Name, Response = Addrs, Error = LookupError> + Clone,
 {
@@ -119,7 +120,7 @@ where
 }
 
 /// Lets spawned tasks run until they wait for the clock.
-pub async fn settle() {
+pub(crate) async fn settle() {
     for _ in 0..32 {
         tokio::task::yield_now().await;
     }
