@@ -26,6 +26,7 @@
 //! still with [`hold_clock`], or go through [`Upstream::connect`], which is in memory.
 
 mod board;
+pub mod contract;
 pub mod deadline;
 pub mod dns;
 pub mod gate;

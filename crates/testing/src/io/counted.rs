@@ -13,6 +13,7 @@ use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 
 use crate::board::Board;
+use crate::upstream::Upstream;
 
 /// A connector's counters at one moment.
 ///
@@ -49,6 +50,15 @@ pub struct CountedIo<T> {
     connected: Describe,
     // Last, so that the connection is closed before it is counted as closed.
     _live: Live,
+}
+
+impl CountedIo<Stream> {
+    /// A connection in memory to this upstream, counted by the upstream alone: what a
+    /// [`Probe`](crate::contract::Probe) of a connector answers with.
+    pub fn memory(upstream: &Upstream) -> Self {
+        let stream = Stream::Memory(TokioIo::new(upstream.connect()));
+        Self::new(stream, Arc::new(Connected::new), Arc::default())
+    }
 }
 
 impl<T> CountedIo<T> {
