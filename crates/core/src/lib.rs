@@ -27,5 +27,5 @@ pub use error::BoxError;
 pub use event::{Event, NoObserver, Observer};
 pub use origin::{HasOrigin, Origin, OriginRef, ParseOriginError};
 pub use phase::{Phase, PhaseSlot};
-pub use reason::{CloseReason, ConnectErrorKind, RefuseReason};
+pub use reason::{Classified, CloseReason, ConnectErrorKind, RefuseReason};
 pub use timings::Timings;

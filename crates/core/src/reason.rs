@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::{fmt, io};
 
+use crate::error::BoxError;
+
 /// Defines an enum together with the label each variant has in metrics and logs.
 macro_rules! labelled {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident => $label:literal,)* }) => {
@@ -103,11 +105,15 @@ labelled! {
 }
 
 impl ConnectErrorKind {
-    /// Reads the kind off the first `io::Error` in an error's chain of sources that tells one.
+    /// The kind that a [`Classified`] in the error's chain of sources states, or else the one that
+    /// can be read off the first `io::Error` there that tells one.
     ///
-    /// Layers that know better than the operating system (DNS, TLS, policy) say so themselves; this
-    /// is for foreign connectors.
+    /// Layers that know better than the operating system (DNS, TLS, policy) put a `Classified` into
+    /// their chain; the rest is for foreign connectors.
     pub fn of(error: &(dyn Error + 'static)) -> Self {
+        if let Some(classified) = crate::error::find::<Classified>(error) {
+            return classified.kind();
+        }
         crate::error::chain(error)
             .filter_map(|error| error.downcast_ref::<io::Error>())
             .map(Self::of_io)
@@ -151,9 +157,61 @@ impl fmt::Display for ConnectErrorKind {
     }
 }
 
+/// A link in an error's chain of sources that states the kind of what lies below.
+///
+/// A connector that knows the kind of its failure puts this between its own error and the cause, so
+/// that [`ConnectErrorKind::of`] finds it under a type that nobody above can name.
+#[derive(Debug)]
+pub struct Classified {
+    kind: ConnectErrorKind,
+    cause: Option<BoxError>,
+}
+
+impl Classified {
+    /// A failure of this kind with no cause below it.
+    pub const fn new(kind: ConnectErrorKind) -> Self {
+        Self { kind, cause: None }
+    }
+
+    /// The same with what brought it about.
+    #[must_use]
+    pub fn because(self, cause: impl Into<BoxError>) -> Self {
+        Self {
+            cause: Some(cause.into()),
+            ..self
+        }
+    }
+
+    /// The kind.
+    pub const fn kind(&self) -> ConnectErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Classified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl Error for Classified {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stated_kind_wins_over_what_the_system_said() {
+        let bind = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        let stated = Classified::new(ConnectErrorKind::Other).because(bind);
+        let wrapped = io::Error::other(stated);
+        assert_eq!(ConnectErrorKind::of(&wrapped), ConnectErrorKind::Other);
+        assert!(crate::error::chain(&wrapped).count() > 2);
+    }
 
     #[test]
     fn labels_are_distinct_and_fit_for_a_metric() {
