@@ -157,7 +157,10 @@ impl AnyEngine {
     /// The task: at most as long as the hard stop, whoever is still waiting.
     async fn fly(self: Arc<Self>, flight: Flight) {
         let stop = flight.started() + self.cache.config.hard_stop;
-        let Ok(Ok(place)) = timeout_at(stop, self.lookups.acquire()).await else {
+        let place = timeout_at(stop, self.lookups.acquire()).await;
+        // A place that falls free at the very stop, because others stop too, is no use.
+        let place = place.ok().filter(|_| Instant::now() < stop);
+        let Some(Ok(place)) = place else {
             let error = LookupError::new(LookupErrorKind::Overloaded);
             flight.settle(Err(error), Instant::now());
             return;
