@@ -218,11 +218,22 @@ fn canonical_host(host: &str) -> Box<str> {
 pub trait HasOrigin {
     /// The origin this request is for.
     fn origin(&self) -> Option<Origin>;
+
+    /// The same, borrowed, for a lookup that allocates nothing.
+    ///
+    /// `None` only means that the request cannot lend it: then [`origin`](Self::origin) decides.
+    fn origin_ref(&self) -> Option<OriginRef<'_>> {
+        None
+    }
 }
 
 impl<B> HasOrigin for http::Request<B> {
     fn origin(&self) -> Option<Origin> {
         Origin::from_uri(self.uri())
+    }
+
+    fn origin_ref(&self) -> Option<OriginRef<'_>> {
+        OriginRef::from_uri(self.uri())
     }
 }
 
@@ -230,18 +241,25 @@ impl HasOrigin for Uri {
     fn origin(&self) -> Option<Origin> {
         Origin::from_uri(self)
     }
+
+    fn origin_ref(&self) -> Option<OriginRef<'_>> {
+        OriginRef::from_uri(self)
+    }
 }
 
 #[cfg(feature = "reqwest")]
 impl HasOrigin for reqwest::Request {
     fn origin(&self) -> Option<Origin> {
+        self.origin_ref().map(OriginRef::to_origin)
+    }
+
+    fn origin_ref(&self) -> Option<OriginRef<'_>> {
         let url = self.url();
-        let origin = OriginRef {
+        Some(OriginRef {
             scheme: url.scheme(),
             host: url.host_str().filter(|host| !host.is_empty())?,
             port: url.port_or_known_default().unwrap_or(0),
-        };
-        Some(origin.to_origin())
+        })
     }
 }
 
@@ -311,6 +329,16 @@ mod tests {
             let owned = Origin::from_uri(&uri).unwrap();
             assert_eq!(state.hash_one(borrowed), state.hash_one(&owned), "{text}");
             assert_eq!(borrowed, owned);
+        }
+    }
+
+    #[test]
+    fn a_request_that_lends_its_origin_lends_the_one_it_gives() {
+        for text in ["HTTP://A.test:80/x", "https://b", "/only/a/path"] {
+            let request = http::Request::get(text).body(()).unwrap();
+            let lent = request.origin_ref().map(OriginRef::to_origin);
+            assert_eq!(lent, request.origin());
+            assert_eq!(request.uri().origin_ref().is_some(), lent.is_some());
         }
     }
 
