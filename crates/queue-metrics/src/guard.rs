@@ -1,10 +1,11 @@
 //! The label guard: at most so many series by name, the rest in one that is called `_other`.
 
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use foldhash::quality::RandomState;
+
+use crate::sketch::Sketch;
 
 /// The address of what did not fit.
 pub(crate) const OTHER: &str = "_other";
@@ -166,47 +167,10 @@ impl<K: Hash + Eq, S> Resolved<K, S> {
     }
 }
 
-/// Counts different hashes in 8 KiB by linear counting: how many of its bits are still unset tells
-/// how many different ones set the others. Good to a few per cent up to some 300,000.
-#[derive(Debug)]
-struct Sketch(Box<[AtomicU64]>);
-
-impl Default for Sketch {
-    fn default() -> Self {
-        Self((0..Self::WORDS).map(|_| AtomicU64::new(0)).collect())
-    }
-}
-
-impl Sketch {
-    const WORDS: usize = 1024;
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the low bits are what is wanted"
-    )]
-    fn insert(&self, hash: u64) {
-        let word = &self.0[hash as usize % Self::WORDS];
-        word.fetch_or(1 << (hash >> 58), Ordering::Relaxed);
-    }
-
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "65,536 bits, and a positive estimate of at most 11 times as many"
-    )]
-    fn estimate(&self) -> u64 {
-        let unset = self
-            .0
-            .iter()
-            .map(|word| word.load(Ordering::Relaxed).count_zeros());
-        let (bits, unset) = (self.0.len() as f64 * 64.0, f64::from(unset.sum::<u32>()));
-        (bits * (bits / unset.max(1.0)).ln()).round() as u64
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use super::*;
 
     fn named(found: Found<AtomicU64>) -> String {

@@ -6,23 +6,23 @@ use std::sync::Arc;
 use metrics::SharedString;
 use tower_layer::Layer;
 
+use crate::measure::{BodyEnd, Head};
 use crate::names::{self, Metric};
 use crate::report::{Report, SLICE};
 use crate::service::QueueMetrics;
 use crate::service_series::{OUTCOMES, ServiceSeries};
 use crate::snapshot::ServiceStats;
 use crate::spelling::{Described, Naming, Spelling, Writer};
-use crate::track::{ToBodyEnd, ToResponse};
 
 /// Measures any service: who waits in `poll_ready`, what is in flight, how it ends.
 ///
 /// All services that one layer and its clones make are counted together, under the layer's name.
 /// Two layers of one name write over each other's gauges.
-pub struct QueueMetricsLayer<T = ToBodyEnd> {
+pub struct QueueMetricsLayer<U = BodyEnd> {
     series: Arc<ServiceSeries>,
     described: Arc<Described>,
     spelling: Spelling,
-    track: PhantomData<fn() -> T>,
+    until: PhantomData<fn() -> U>,
 }
 
 impl QueueMetricsLayer {
@@ -33,27 +33,27 @@ impl QueueMetricsLayer {
             series: Arc::new(ServiceSeries::new(name.into())),
             described: Arc::default(),
             spelling: Spelling::default(),
-            track: PhantomData,
+            until: PhantomData,
         }
     }
 }
 
-impl<T> QueueMetricsLayer<T> {
-    /// Measures to the response alone: for responses of any other type, or where bodies are not of
-    /// interest.
+impl<U> QueueMetricsLayer<U> {
+    /// Measures until the response is there: for responses of any other type, or where bodies are
+    /// not of interest.
     #[must_use]
-    pub fn to_response(self) -> QueueMetricsLayer<ToResponse> {
-        self.tracked_by()
+    pub fn until_head(self) -> QueueMetricsLayer<Head> {
+        self.until()
     }
 
-    /// Measures as [`Track`](crate::Track) is implemented for `U`.
+    /// Measures as [`MeasureUntil`](crate::MeasureUntil) is implemented for `V`.
     #[must_use]
-    pub fn tracked_by<U>(self) -> QueueMetricsLayer<U> {
+    pub fn until<V>(self) -> QueueMetricsLayer<V> {
         QueueMetricsLayer {
             series: self.series,
             described: self.described,
             spelling: self.spelling,
-            track: PhantomData,
+            until: PhantomData,
         }
     }
 
@@ -107,7 +107,7 @@ impl<T> QueueMetricsLayer<T> {
     }
 }
 
-impl<T: 'static> QueueMetricsLayer<T> {
+impl<U: 'static> QueueMetricsLayer<U> {
     /// Carries the numbers to the recorder that is installed now, as
     /// [`PoolMetrics::report`](crate::PoolMetrics::report) does.
     pub fn report(&self) {
@@ -115,7 +115,7 @@ impl<T: 'static> QueueMetricsLayer<T> {
     }
 }
 
-impl<T: 'static> Report for QueueMetricsLayer<T> {
+impl<U: 'static> Report for QueueMetricsLayer<U> {
     fn report_values(&self) {
         let series = &self.series;
         metrics::with_recorder(|recorder| {
@@ -154,26 +154,26 @@ impl<T: 'static> Report for QueueMetricsLayer<T> {
     }
 }
 
-impl<S, T> Layer<S> for QueueMetricsLayer<T> {
-    type Service = QueueMetrics<S, T>;
+impl<S, U> Layer<S> for QueueMetricsLayer<U> {
+    type Service = QueueMetrics<S, U>;
 
     fn layer(&self, inner: S) -> Self::Service {
         QueueMetrics::new(inner, Arc::clone(&self.series))
     }
 }
 
-impl<T> Clone for QueueMetricsLayer<T> {
+impl<U> Clone for QueueMetricsLayer<U> {
     fn clone(&self) -> Self {
         Self {
             series: Arc::clone(&self.series),
             described: Arc::clone(&self.described),
             spelling: self.spelling.clone(),
-            track: PhantomData,
+            until: PhantomData,
         }
     }
 }
 
-impl<T> fmt::Debug for QueueMetricsLayer<T> {
+impl<U> fmt::Debug for QueueMetricsLayer<U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueMetricsLayer")
             .field("service", &self.series.name)

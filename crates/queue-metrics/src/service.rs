@@ -7,28 +7,28 @@ use std::time::Duration;
 use tower_service::Service;
 
 use crate::future::QueueMetricsFuture;
+use crate::measure::{BodyEnd, MeasureUntil};
 use crate::service_series::{InFlight, Outcome, ServiceSeries, Waiting};
-use crate::track::{ToBodyEnd, Track};
 
 /// A measured service, made by [`QueueMetricsLayer`](crate::QueueMetricsLayer).
-pub struct QueueMetrics<S, T = ToBodyEnd> {
+pub struct QueueMetrics<S, U = BodyEnd> {
     /// Before the guards: a caller that leaves lets go of its place first.
     inner: S,
     series: Arc<ServiceSeries>,
     waiting: Option<Waiting>,
     /// What the next call has waited for.
     waited: Duration,
-    track: PhantomData<fn() -> T>,
+    until: PhantomData<fn() -> U>,
 }
 
-impl<S, T> QueueMetrics<S, T> {
+impl<S, U> QueueMetrics<S, U> {
     pub(crate) fn new(inner: S, series: Arc<ServiceSeries>) -> Self {
         Self {
             inner,
             series,
             waiting: None,
             waited: Duration::ZERO,
-            track: PhantomData,
+            until: PhantomData,
         }
     }
 
@@ -48,14 +48,14 @@ impl<S, T> QueueMetrics<S, T> {
     }
 }
 
-impl<S, T, Request> Service<Request> for QueueMetrics<S, T>
+impl<S, U, Request> Service<Request> for QueueMetrics<S, U>
 where
     S: Service<Request>,
-    T: Track<S::Response>,
+    U: MeasureUntil<S::Response>,
 {
-    type Response = T::Tracked;
+    type Response = U::Measured;
     type Error = S::Error;
-    type Future = QueueMetricsFuture<S::Future, T>;
+    type Future = QueueMetricsFuture<S::Future, U>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         match self.inner.poll_ready(cx) {
@@ -89,13 +89,13 @@ where
 }
 
 /// A clone has not waited: only the service itself is like the original.
-impl<S: Clone, T> Clone for QueueMetrics<S, T> {
+impl<S: Clone, U> Clone for QueueMetrics<S, U> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), Arc::clone(&self.series))
     }
 }
 
-impl<S: fmt::Debug, T> fmt::Debug for QueueMetrics<S, T> {
+impl<S: fmt::Debug, U> fmt::Debug for QueueMetrics<S, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueMetrics")
             .field("service", &self.series.name)

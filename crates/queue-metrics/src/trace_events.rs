@@ -1,9 +1,10 @@
 use std::error::Error;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::time::Instant;
 use tollgate_core::{CloseReason, Event, Observer, RefuseReason};
+
+use crate::loud::Loud;
 
 /// Turns events into [`tracing`] events.
 ///
@@ -209,35 +210,6 @@ impl TraceEvents {
             }
             _ => {}
         }
-    }
-}
-
-/// Whose turn it is to be loud: once a second.
-#[derive(Debug)]
-struct Loud {
-    start: Instant,
-    /// The second of the last turn, counted from 1; 0 before the first.
-    second: AtomicU64,
-    suppressed: AtomicU64,
-}
-
-impl Loud {
-    fn starting(start: Instant) -> Self {
-        Self {
-            start,
-            second: AtomicU64::new(0),
-            suppressed: AtomicU64::new(0),
-        }
-    }
-
-    /// How many were held back since the last turn, if it is one.
-    fn turn(&self, now: Instant) -> Option<u64> {
-        let second = now.saturating_duration_since(self.start).as_secs() + 1;
-        if self.second.fetch_max(second, Relaxed) < second {
-            return Some(self.suppressed.swap(0, Relaxed));
-        }
-        self.suppressed.fetch_add(1, Relaxed);
-        None
     }
 }
 

@@ -1,0 +1,203 @@
+//! What the tests share: a recorder to look into, and a pool that tells legal events.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use tollgate_core::{
+    CloseReason, ConnectErrorKind, DialInfo, Event, Observer, Origin, RefuseReason,
+};
+
+/// A recorder, and what was last written to each series of it.
+pub struct Recorder {
+    pub recorder: DebuggingRecorder,
+    snapshotter: Snapshotter,
+}
+
+/// Series as `name{key="value",…}`, keys in order.
+pub type Series = BTreeMap<String, f64>;
+
+impl Recorder {
+    pub fn new() -> Self {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        Self {
+            recorder,
+            snapshotter,
+        }
+    }
+
+    pub fn run<R>(&self, run: impl FnOnce() -> R) -> R {
+        metrics::with_local_recorder(&self.recorder, run)
+    }
+
+    /// Everything that was written, histograms as `name_count` and `name_sum` of what came since
+    /// the last look.
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    pub fn series(&self) -> Series {
+        let mut series = Series::new();
+        for (key, _, _, value) in self.snapshotter.snapshot().into_vec() {
+            let (_, key) = key.into_parts();
+            let (name, labels) = (key.name(), labels(&key));
+            match value {
+                DebugValue::Counter(value) => {
+                    series.insert(format!("{name}{labels}"), value as f64);
+                }
+                DebugValue::Gauge(value) => {
+                    series.insert(format!("{name}{labels}"), value.0);
+                }
+                DebugValue::Histogram(values) => {
+                    let sum = values.iter().map(|value| value.0).sum();
+                    series.insert(format!("{name}_sum{labels}"), sum);
+                    series.insert(format!("{name}_count{labels}"), values.len() as f64);
+                }
+            }
+        }
+        series
+    }
+
+    /// How often each metric was described, and with what unit.
+    pub fn descriptions(&self) -> BTreeMap<String, (Option<metrics::Unit>, String)> {
+        let all = self.snapshotter.snapshot().into_vec().into_iter();
+        let described = all.filter_map(|(key, unit, text, _)| {
+            let name = key.key().name().to_owned();
+            text.map(|text| (name, (unit, text.to_string())))
+        });
+        described.collect()
+    }
+}
+
+fn labels(key: &metrics::Key) -> String {
+    let mut labels: Vec<_> = key
+        .labels()
+        .map(|label| format!("{}=\"{}\"", label.key(), label.value()))
+        .collect();
+    labels.sort();
+    match labels.is_empty() {
+        true => String::new(),
+        false => format!("{{{}}}", labels.join(",")),
+    }
+}
+
+pub fn origin(text: &str) -> Origin {
+    text.parse().unwrap()
+}
+
+pub const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Tells an observer of one origin.
+pub struct Tell<'a, O> {
+    pub observer: &'a O,
+    pub origin: Origin,
+}
+
+impl<O: Observer> Tell<'_, O> {
+    pub fn queued(&self, ahead: usize) {
+        let origin = &self.origin;
+        self.observer.on_event(&Event::Queued { origin, ahead });
+    }
+
+    pub fn granted(&self, waited: Duration, reused: bool) {
+        self.observer.on_event(&Event::Granted {
+            origin: &self.origin,
+            waited,
+            reused,
+        });
+    }
+
+    pub fn refused(&self, reason: RefuseReason, waited: Duration) {
+        self.observer.on_event(&Event::Refused {
+            origin: &self.origin,
+            reason,
+            waited,
+        });
+    }
+
+    pub fn released(&self, held: Duration) {
+        let origin = &self.origin;
+        self.observer.on_event(&Event::Released { origin, held });
+    }
+
+    pub fn retried(&self, attempt: u32) {
+        let origin = &self.origin;
+        self.observer.on_event(&Event::Retried { origin, attempt });
+    }
+
+    pub fn connect_started(&self) {
+        let origin = &self.origin;
+        self.observer.on_event(&Event::ConnectStarted { origin });
+    }
+
+    pub fn opened(&self, connection: u64, elapsed: Duration) {
+        let mut dial = DialInfo::default();
+        dial.dns = Some(elapsed / 4);
+        dial.connect = Some(elapsed / 2);
+        dial.tls = Some(elapsed / 4);
+        self.observer.on_event(&Event::Opened {
+            origin: &self.origin,
+            connection,
+            dial: &dial,
+            elapsed,
+        });
+    }
+
+    pub fn connect_failed(&self, kind: ConnectErrorKind) {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        self.observer.on_event(&Event::ConnectFailed {
+            origin: &self.origin,
+            kind,
+            error: &std::io::Error::other(refused),
+            elapsed: ms(3),
+        });
+    }
+
+    pub fn closed(&self, connection: u64, reason: CloseReason) {
+        self.observer.on_event(&Event::Closed {
+            origin: &self.origin,
+            connection,
+            reason,
+            age: ms(30_000),
+            served: 7,
+        });
+    }
+}
+
+pub fn dns_lookup(observer: &impl Observer, name: &str, error: Option<&'static str>) {
+    observer.on_event(&Event::DnsLookup {
+        name,
+        elapsed: ms(12),
+        error,
+    });
+}
+
+pub fn dns_cache(observer: &impl Observer, name: &str, result: &'static str) {
+    observer.on_event(&Event::DnsCache { name, result });
+}
+
+/// One of everything, on one origin, after which all gauges but those of one connection are zero.
+pub fn one_of_everything(observer: &impl Observer) {
+    let tell = Tell {
+        observer,
+        origin: origin("https://billing.test"),
+    };
+    dns_cache(observer, "billing.test", "miss");
+    dns_lookup(observer, "billing.test", None);
+    dns_lookup(observer, "billing.test", Some("not_found"));
+    tell.queued(0);
+    tell.connect_started();
+    tell.opened(1, ms(40));
+    tell.granted(ms(40), false);
+    tell.refused(RefuseReason::Full, Duration::ZERO);
+    tell.released(ms(100));
+    tell.granted(Duration::ZERO, true);
+    tell.retried(2);
+    tell.released(ms(20));
+    tell.connect_started();
+    tell.connect_failed(ConnectErrorKind::Refused);
+    tell.connect_started();
+    tell.opened(2, ms(8));
+    tell.closed(2, CloseReason::PeerClose);
+}

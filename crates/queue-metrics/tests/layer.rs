@@ -1,0 +1,328 @@
+//! What `QueueMetricsLayer` measures around a service.
+
+mod common;
+
+use std::convert::Infallible;
+use std::future::{pending, ready};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{Recorder, ms};
+use futures_util::stream;
+use http::Response;
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use tokio::time::{advance, sleep};
+use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
+use tollgate_core::Timings;
+use tollgate_queue_metrics::{
+    InFlight, MeasureUntil, Outcome, QueueMetrics, QueueMetricsLayer, ServiceStats,
+};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_test::mock;
+
+type Reply<B> = Result<Response<B>, Infallible>;
+
+fn counts(layer: &QueueMetricsLayer) -> [u64; 5] {
+    let stats = layer.snapshot();
+    [
+        stats.queued,
+        stats.in_flight,
+        stats.ok,
+        stats.error,
+        stats.cancelled,
+    ]
+}
+
+fn frames(count: usize) -> impl Body<Data = Bytes, Error = &'static str> {
+    let frame = |_| Ok(Frame::data(Bytes::from_static(b"x")));
+    StreamBody::new(stream::iter((0..count).map(frame)))
+}
+
+#[tokio::test]
+async fn a_request_is_in_flight_until_its_body_has_ended() {
+    let layer = QueueMetricsLayer::new("billing");
+    let service = layer.layer(service_fn(|()| {
+        ready(Ok::<_, Infallible>(Response::new(frames(2))))
+    }));
+    let mut body = service.oneshot(()).await.unwrap().into_body();
+    assert_eq!(counts(&layer), [0, 1, 0, 0, 0]);
+    body.frame().await.unwrap().unwrap();
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(counts(&layer), [0, 1, 0, 0, 0]);
+    assert!(body.frame().await.is_none());
+    assert_eq!(counts(&layer), [0, 0, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_body_that_knows_its_end_needs_no_further_poll() {
+    let layer = QueueMetricsLayer::new("billing");
+    let full = || Response::new(Full::new(Bytes::from_static(b"paid")));
+    let service = layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(full()))));
+    let mut body = service.oneshot(()).await.unwrap().into_body();
+    assert_eq!(body.size_hint().exact(), Some(4));
+    body.frame().await.unwrap().unwrap();
+    assert!(body.is_end_stream());
+    assert_eq!(
+        counts(&layer),
+        [0, 0, 1, 0, 0],
+        "while the body is still held"
+    );
+    drop(body);
+    assert_eq!(counts(&layer), [0, 0, 1, 0, 0], "counted once");
+}
+
+#[tokio::test]
+async fn an_empty_body_ends_with_the_head() {
+    let layer = QueueMetricsLayer::new("billing");
+    let empty = || Response::new(Empty::<Bytes>::new());
+    let service = layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(empty()))));
+    let response = service.oneshot(()).await.unwrap();
+    assert_eq!(counts(&layer), [0, 0, 1, 0, 0]);
+    drop(response);
+}
+
+#[tokio::test]
+async fn a_body_that_is_dropped_early_is_cancelled_and_one_that_fails_an_error() {
+    let layer = QueueMetricsLayer::new("billing");
+    let service = layer.layer(service_fn(|()| {
+        ready(Ok::<_, Infallible>(Response::new(frames(2))))
+    }));
+    drop(service.oneshot(()).await.unwrap());
+    assert_eq!(counts(&layer), [0, 0, 0, 0, 1]);
+
+    let broken = || StreamBody::new(stream::iter([Err::<Frame<Bytes>, _>("reset")]));
+    let service = layer.layer(service_fn(|()| {
+        ready(Ok::<_, Infallible>(Response::new(broken())))
+    }));
+    let mut body = service.oneshot(()).await.unwrap().into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap_err(), "reset");
+    assert_eq!(counts(&layer), [0, 0, 0, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_body_that_is_taken_apart_has_ended_well() {
+    let layer = QueueMetricsLayer::new("billing");
+    let service = layer.layer(service_fn(|()| {
+        ready(Ok::<_, Infallible>(Response::new(frames(2))))
+    }));
+    let body = service.oneshot(()).await.unwrap().into_body().into_inner();
+    assert_eq!(counts(&layer), [0, 0, 1, 0, 0]);
+    drop(body);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_is_cancelled() {
+    let layer = QueueMetricsLayer::new("billing");
+    let mut service = layer.layer(service_fn(|()| pending::<Reply<Empty<Bytes>>>()));
+    let call = service.ready().await.unwrap().call(());
+    assert_eq!(counts(&layer), [0, 1, 0, 0, 0], "before it is polled");
+    advance(ms(40)).await;
+    drop(call);
+    assert_eq!(counts(&layer), [0, 0, 0, 0, 1]);
+    assert_eq!(layer.snapshot().durations.sum, ms(40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_lasts_from_the_first_pending_to_ready() {
+    let layer = QueueMetricsLayer::new("billing");
+    let (mock, mut handle) = mock::pair::<(), Response<Empty<Bytes>>>();
+    let mut service = mock::Spawn::new(layer.layer(mock));
+    handle.allow(0);
+    assert_pending!(service.poll_ready());
+    advance(ms(30)).await;
+    assert_pending!(service.poll_ready());
+    assert_eq!(counts(&layer), [1, 0, 0, 0, 0]);
+    advance(ms(30)).await;
+    handle.allow(1);
+    assert!(service.is_woken());
+    assert_ready_ok!(service.poll_ready());
+    assert_eq!(counts(&layer), [0, 0, 0, 0, 0]);
+    advance(ms(500)).await; // Ready, but not called yet: not the service's fault.
+    let mut call = task::spawn(service.call(()));
+    handle
+        .next_request()
+        .await
+        .unwrap()
+        .1
+        .send_response(Response::default());
+    assert_ready_ok!(call.poll());
+    let stats = layer.snapshot();
+    assert_eq!((stats.waits.count, stats.waits.sum), (1, ms(60)));
+    assert_eq!((stats.queued_peak, stats.ok), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_need_not_wait_counts_as_a_wait_of_zero() {
+    let layer = QueueMetricsLayer::new("billing");
+    let empty = || Response::new(Empty::<Bytes>::new());
+    let service = layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(empty()))));
+    service.oneshot(()).await.unwrap();
+    let stats = layer.snapshot();
+    assert_eq!((stats.waits.count, stats.waits.sum), (1, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_layers_below_waited_is_added() {
+    let layer = QueueMetricsLayer::new("billing");
+    let service = layer.layer(service_fn(|()| async {
+        sleep(ms(25)).await;
+        let mut timings = Timings::default();
+        timings.queued = ms(20);
+        let mut response = Response::new(Empty::<Bytes>::new());
+        response.extensions_mut().insert(timings);
+        Ok::<_, Infallible>(response)
+    }));
+    service.oneshot(()).await.unwrap();
+    let stats = layer.snapshot();
+    assert_eq!((stats.waits.count, stats.waits.sum), (1, ms(20)));
+    assert_eq!(stats.durations.sum, ms(25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_that_gives_up_waiting_is_cancelled_and_lets_the_gauge_fall() {
+    let layer = QueueMetricsLayer::new("billing");
+    let (mock, mut handle) = mock::pair::<(), Response<Empty<Bytes>>>();
+    handle.allow(0);
+    let mut first = mock::Spawn::new(layer.layer(mock));
+    assert_pending!(first.poll_ready());
+    let mut second = mock::Spawn::new(first.get_ref().clone());
+    assert_eq!(counts(&layer), [1, 0, 0, 0, 0], "a clone does not wait yet");
+    assert_pending!(second.poll_ready());
+    assert_eq!(counts(&layer), [2, 0, 0, 0, 0]);
+    advance(ms(10)).await;
+    drop(first);
+    assert_eq!(counts(&layer), [1, 0, 0, 0, 1]);
+    drop(second.into_inner().into_inner());
+    assert_eq!(counts(&layer), [0, 0, 0, 0, 2]);
+    assert_eq!(layer.snapshot().waits.sum, ms(20));
+}
+
+#[tokio::test]
+async fn errors_are_counted_and_pass_through_as_they_are() {
+    let layer = QueueMetricsLayer::new("billing");
+    let fails = service_fn(|()| ready(Err::<Response<Empty<Bytes>>, _>("refused")));
+    assert_eq!(layer.layer(fails).oneshot(()).await.unwrap_err(), "refused");
+    assert_eq!(counts(&layer), [0, 0, 0, 1, 0]);
+
+    let (mock, mut handle) = mock::pair::<(), Response<Empty<Bytes>>>();
+    handle.allow(0);
+    let mut service = mock::Spawn::new(layer.layer(mock));
+    assert_pending!(service.poll_ready());
+    handle.send_error("closed");
+    let error = assert_ready_err!(service.poll_ready());
+    assert_eq!(error.to_string(), "closed");
+    assert_eq!(counts(&layer), [0, 0, 0, 2, 0]);
+}
+
+#[test]
+fn a_service_that_panics_leaves_nothing_in_flight() {
+    let layer = QueueMetricsLayer::new("billing");
+    let mut service = layer.layer(service_fn(
+        |()| -> std::future::Ready<Reply<Empty<Bytes>>> { panic!("no future") },
+    ));
+    let call = std::panic::AssertUnwindSafe(|| service.call(()));
+    assert!(std::panic::catch_unwind(call).is_err());
+    assert_eq!(counts(&layer), [0, 0, 0, 0, 1]);
+}
+
+#[tokio::test]
+async fn a_response_of_any_type_is_measured_until_it_is_there() {
+    let layer = QueueMetricsLayer::new("adder").until_head();
+    let service = layer.layer(service_fn(|n: u32| ready(Ok::<_, Infallible>(n + 1))));
+    assert_eq!(service.oneshot(1).await, Ok(2));
+    let stats = layer.snapshot();
+    assert_eq!((stats.in_flight, stats.ok), (0, 1));
+}
+
+#[tokio::test]
+async fn a_type_of_the_users_decides_when_its_responses_end() {
+    struct UntilDropped;
+    struct Guarded {
+        _in_flight: InFlight,
+    }
+    impl MeasureUntil<u32> for UntilDropped {
+        type Measured = Guarded;
+
+        fn measure(_: u32, in_flight: InFlight) -> Guarded {
+            Guarded {
+                _in_flight: in_flight,
+            }
+        }
+    }
+    let layer = QueueMetricsLayer::new("adder").until::<UntilDropped>();
+    let service = layer.layer(service_fn(|n: u32| ready(Ok::<_, Infallible>(n))));
+    let guarded = service.oneshot(1).await.unwrap();
+    assert_eq!(layer.snapshot().in_flight, 1);
+    drop(guarded);
+    let stats = layer.snapshot();
+    assert_eq!((stats.in_flight, stats.cancelled), (0, 1));
+}
+
+#[test]
+fn ending_a_request_by_hand_says_how() {
+    struct By;
+    impl MeasureUntil<Outcome> for By {
+        type Measured = ();
+
+        fn measure(outcome: Outcome, in_flight: InFlight) {
+            in_flight.end(outcome);
+        }
+    }
+    let layer = QueueMetricsLayer::new("outcomes").until::<By>();
+    let mut service = layer.layer(service_fn(|o: Outcome| ready(Ok::<_, Infallible>(o))));
+    for outcome in [Outcome::Ok, Outcome::Ok, Outcome::Error] {
+        let call = pin!(service.call(outcome));
+        assert!(task::spawn(call).poll().is_ready());
+    }
+    let stats = layer.snapshot();
+    assert_eq!((stats.ok, stats.error, stats.cancelled), (2, 1, 0));
+}
+
+#[tokio::test]
+async fn the_metrics_of_a_layer_carry_its_name() {
+    let layer = QueueMetricsLayer::new("billing").prefix("shop_");
+    let empty = || Response::new(Empty::<Bytes>::new());
+    let service = layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(empty()))));
+    service.oneshot(()).await.unwrap();
+    let recorder = Recorder::new();
+    recorder.run(|| layer.report());
+    let series = recorder.series();
+    let requests = "shop_tower_service_requests_total";
+    let of = |outcome| series[&format!("{requests}{{outcome=\"{outcome}\",service=\"billing\"}}")];
+    assert_eq!([of("ok"), of("error"), of("cancelled")], [1.0, 0.0, 0.0]);
+    let waits = r#"shop_tower_service_time_in_queue_seconds_count{service="billing"}"#;
+    assert_eq!(series[waits], 1.0);
+}
+
+#[tokio::test]
+async fn what_was_ready_twice_is_called_once() {
+    let layer = QueueMetricsLayer::new("billing");
+    let empty = || Response::new(Empty::<Bytes>::new());
+    let mut service = layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(empty()))));
+    for _ in 0..2 {
+        service.ready().await.unwrap();
+    }
+    service.call(()).await.unwrap();
+    assert_eq!(counts(&layer), [0, 0, 1, 0, 0]);
+}
+
+#[test]
+fn the_types_are_send_sync_and_clone_where_the_service_is() {
+    fn is<T: Send + Sync + Clone + std::fmt::Debug + 'static>() {}
+    is::<QueueMetricsLayer>();
+    is::<QueueMetrics<()>>();
+    is::<ServiceStats>();
+    fn moves<T: Send + 'static>(_: &T) {}
+    let mut service =
+        QueueMetricsLayer::new("billing").layer(service_fn(|()| pending::<Reply<Empty<Bytes>>>()));
+    let mut call = task::spawn(service.call(()));
+    moves(&service);
+    assert!(matches!(call.poll(), Poll::Pending));
+    assert_eq!(
+        format!("{service:?}").split(' ').next(),
+        Some("QueueMetrics")
+    );
+}

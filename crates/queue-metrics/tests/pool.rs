@@ -1,0 +1,338 @@
+//! What `PoolMetrics` counts and what a recorder hears of it.
+
+mod common;
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use common::{Recorder, Tell, dns_cache, dns_lookup, ms, one_of_everything, origin};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_util::MetricKindMask;
+use tollgate_core::{CloseReason, RefuseReason};
+use tollgate_queue_metrics::{Naming, PoolMetrics, names};
+
+const BILLING: &str = r#"server_address="billing.test",server_port="443""#;
+
+#[test]
+fn a_recorder_that_is_installed_late_hears_everything_at_the_next_report() {
+    let metrics = PoolMetrics::new().connections_limit(8);
+    one_of_everything(&metrics);
+    for _ in 0..3 {
+        metrics.report(); // Nobody listens yet.
+    }
+    let recorder = Recorder::new();
+    recorder.run(|| metrics.report());
+    let series = recorder.series();
+    let of = |name: &str| series[&format!("{name}{{{BILLING}}}")];
+    assert_eq!(of("http_client_connections_limit"), 8.0);
+    assert_eq!(of("http_client_connections_opened_total"), 2.0);
+    assert_eq!(of("http_client_connections_reused_total"), 1.0);
+    assert_eq!(of("http_client_requests_retried_total"), 1.0);
+    assert_eq!(of("http_client_request_time_in_queue_seconds_count"), 2.0);
+    assert_eq!(of("http_client_request_time_in_queue_seconds_sum"), 0.04);
+    let used = of("http_client_connection_use_seconds_sum");
+    assert!((used - 0.12).abs() < 1e-9, "{used}");
+}
+
+#[test]
+fn every_number_is_where_it_belongs() {
+    let metrics = PoolMetrics::new();
+    one_of_everything(&metrics);
+    let recorder = Recorder::new();
+    recorder.run(|| metrics.report());
+    let series = recorder.series();
+    let with = |name: &str, label: &str| {
+        let mut labels = [label.to_owned(), BILLING.to_owned()];
+        labels.sort();
+        series[&format!("{name}{{{}}}", labels.join(","))]
+    };
+    let open = "http_client_open_connections";
+    assert_eq!(with(open, r#"http_connection_state="idle""#), 1.0);
+    assert_eq!(with(open, r#"http_connection_state="active""#), 0.0);
+    let rejected = "http_client_queue_rejections_total";
+    let reason = |reason: RefuseReason| format!("reason=\"{}\"", reason.label());
+    let counts = RefuseReason::ALL.iter().map(|r| {
+        let full = f64::from(u8::from(*r == RefuseReason::Full));
+        // server_address comes after reason.
+        (
+            series[&format!("{rejected}{{{},{BILLING}}}", reason(*r))],
+            full,
+        )
+    });
+    counts.for_each(|(count, expected)| assert_eq!(count, expected));
+    let closed = "http_client_connections_closed_total";
+    assert_eq!(with(closed, r#"reason="peer_close""#), 1.0);
+    assert_eq!(with(closed, r#"reason="idle""#), 0.0);
+    let failed = "http_client_connect_errors_total";
+    assert_eq!(with(failed, r#"error_type="refused""#), 1.0);
+    let dial = "http_client_connect_duration_seconds_sum";
+    for (phase, sum) in [
+        ("dns", 0.012),
+        ("tcp", 0.024),
+        ("tls", 0.012),
+        ("total", 0.048),
+    ] {
+        let heard = with(dial, &format!("phase=\"{phase}\""));
+        assert!((heard - sum).abs() < 1e-9, "{phase}: {heard}");
+    }
+    let name = r#"dns_question_name="billing.test""#;
+    let lookups = "dns_lookup_duration_seconds_count";
+    assert_eq!(series[&format!("{lookups}{{{name}}}")], 1.0);
+    let not_found = format!("{lookups}{{{name},error_type=\"not_found\"}}");
+    assert_eq!(series[&not_found], 1.0);
+    let missed = format!("dns_cache_requests_total{{{name},result=\"miss\"}}");
+    assert_eq!(series[&missed], 1.0);
+    assert_eq!(series["http_client_origins_overflowed"], 0.0);
+}
+
+#[test]
+fn the_peak_shows_a_burst_that_is_over_and_starts_again_after_a_report() {
+    let metrics = PoolMetrics::new();
+    let tell = Tell {
+        observer: &metrics,
+        origin: origin("https://billing.test"),
+    };
+    for ahead in 0..5 {
+        tell.queued(ahead);
+    }
+    for _ in 0..4 {
+        tell.granted(ms(1), true);
+    }
+    assert_eq!(metrics.snapshot().origins[0].queued_peak, 5);
+    let recorder = Recorder::new();
+    let peak = || {
+        recorder.run(|| metrics.report());
+        recorder.series()[&format!("http_client_queued_requests_peak{{{BILLING}}}")]
+    };
+    assert_eq!(peak(), 5.0);
+    assert_eq!(peak(), 1.0, "one still waits");
+    tell.granted(Duration::from_nanos(1), true);
+    assert_eq!([peak(), peak()], [1.0, 0.0]);
+}
+
+#[test]
+fn a_refusal_at_once_is_no_wait_and_one_after_a_wait_is() {
+    let metrics = PoolMetrics::new();
+    let tell = Tell {
+        observer: &metrics,
+        origin: origin("https://billing.test"),
+    };
+    tell.refused(RefuseReason::Full, Duration::ZERO);
+    tell.queued(0);
+    tell.refused(RefuseReason::TimedOut, ms(3_000));
+    let stats = &metrics.snapshot().origins[0];
+    assert_eq!((stats.waits.count, stats.waits.sum), (1, ms(3_000)));
+    assert_eq!((stats.queued, stats.demands()), (0, 2));
+}
+
+#[test]
+fn series_that_an_exporter_dropped_come_back_with_their_counts() {
+    let recorder = PrometheusBuilder::new()
+        .idle_timeout(MetricKindMask::ALL, Some(ms(10)))
+        .build_recorder();
+    let handle = recorder.handle();
+    let metrics = PoolMetrics::new();
+    one_of_everything(&metrics);
+    let opened = format!("http_client_connections_opened_total{{{BILLING}}} 2");
+    metrics::with_local_recorder(&recorder, || metrics.report());
+    assert!(handle.render().contains(&opened));
+    // The exporter's clock is the real one; it drops what has not changed since the last look.
+    let long = std::time::Duration::from_millis(30);
+    let (_keep, never) = std::sync::mpsc::channel::<()>();
+    assert!(never.recv_timeout(long).is_err());
+    assert!(!handle.render().contains(&opened));
+    metrics::with_local_recorder(&recorder, || metrics.report());
+    assert!(handle.render().contains(&opened));
+}
+
+#[test]
+fn each_recorder_gets_the_descriptions_once() {
+    let metrics = PoolMetrics::new().with_connection_duration();
+    one_of_everything(&metrics);
+    let recorders = [Recorder::new(), Recorder::new()];
+    for recorder in &recorders {
+        recorder.run(|| metrics.report());
+        let described = recorder.descriptions();
+        let pool = names::ALL.iter().filter(|m| m.name.starts_with("http_"));
+        for metric in pool.filter(|m| m.name != "http_client_connections_limit") {
+            let (unit, text) = &described[metric.name];
+            assert_eq!((unit, &**text), (&Some(metric.unit), metric.description));
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_origins_leave_a_bounded_number_of_series() {
+    let metrics = PoolMetrics::new();
+    for i in 0..10_000 {
+        let tell = Tell {
+            observer: &metrics,
+            origin: origin(&format!("https://shard-{i}.test")),
+        };
+        tell.queued(0);
+        tell.granted(ms(1), false);
+        tell.released(ms(1));
+        dns_cache(&metrics, &format!("shard-{i}.test"), "hit");
+    }
+    let snapshot = metrics.snapshot();
+    assert_eq!((snapshot.origins.len(), snapshot.names.len()), (101, 101));
+    let (other, own) = snapshot.origins.split_last().unwrap();
+    assert_eq!((&*other.server_address, other.granted), ("_other", 9_900));
+    assert!(own.iter().all(|origin| origin.granted == 1));
+    assert!((9_700..=10_100).contains(&snapshot.origins_overflowed));
+    let recorder = Recorder::new();
+    recorder.run(|| metrics.report());
+    // 33 counters, 6 gauges and 6 histograms (sum and count) an origin; 5 and 1 a name.
+    assert_eq!(
+        recorder.series().len(),
+        101 * (33 + 6 + 12) + 101 * (5 + 2) + 1
+    );
+}
+
+#[test]
+fn origins_of_one_name_and_port_share_their_series() {
+    let metrics = PoolMetrics::new();
+    for scheme in ["http", "https"] {
+        let origin = origin(&format!("{scheme}://billing.test:8443"));
+        Tell {
+            observer: &metrics,
+            origin,
+        }
+        .granted(Duration::ZERO, true);
+    }
+    let snapshot = metrics.snapshot();
+    assert_eq!(snapshot.origins.len(), 1);
+    assert_eq!(snapshot.origins[0].reused, 2);
+}
+
+#[test]
+fn a_group_stands_for_its_origins_however_many_they_are() {
+    let metrics = PoolMetrics::new()
+        .max_origins(NonZeroUsize::new(2).unwrap())
+        .group_by(|origin| match origin.host() {
+            host if host.ends_with(".s3.test") => "*.s3.test".into(),
+            host => host.into(),
+        });
+    for i in 0..3_000 {
+        let tell = Tell {
+            observer: &metrics,
+            origin: origin(&format!("https://bucket-{i}.s3.test")),
+        };
+        tell.granted(Duration::ZERO, false);
+    }
+    let snapshot = metrics.snapshot();
+    assert_eq!(
+        (snapshot.origins.len(), snapshot.origins_overflowed),
+        (1, 0)
+    );
+    assert_eq!(snapshot.origins[0].server_address, "*.s3.test");
+    assert_eq!(snapshot.origins[0].granted, 3_000);
+}
+
+#[test]
+fn names_follow_the_prefix_the_pool_and_the_convention() {
+    let metrics = PoolMetrics::new()
+        .naming(Naming::OpenTelemetry)
+        .prefix("shop.")
+        .pool("tenants")
+        .without(&names::ORIGINS_OVERFLOWED);
+    one_of_everything(&metrics);
+    let recorder = Recorder::new();
+    recorder.run(|| metrics.report());
+    let series = recorder.series();
+    let labels = r#"{pool="tenants",server.address="billing.test",server.port="443"}"#;
+    assert_eq!(
+        series[&format!("shop.http.client.queued_requests{labels}")],
+        0.0
+    );
+    let use_time = format!("shop.http.client.connection.use_time_count{labels}");
+    assert_eq!(series[&use_time], 2.0);
+    let states = series
+        .keys()
+        .filter(|key| key.contains("http.connection.state=\"idle\""));
+    assert_eq!(states.count(), 1);
+    let lookups = r#"shop.dns.lookup.duration_count{dns.question.name="billing.test",error.type="not_found",pool="tenants"}"#;
+    assert_eq!(series[lookups], 1.0);
+    assert!(!series.keys().any(|key| key.contains("overflowed")));
+}
+
+#[test]
+fn a_connection_lives_on_in_a_histogram_only_if_asked_for() {
+    let count = |metrics: PoolMetrics| {
+        one_of_everything(&metrics);
+        let recorder = Recorder::new();
+        recorder.run(|| metrics.report());
+        let name = format!("http_client_connection_duration_seconds_count{{{BILLING}}}");
+        recorder.series().get(&name).copied()
+    };
+    assert_eq!(count(PoolMetrics::new()), None);
+    assert_eq!(
+        count(PoolMetrics::new().with_connection_duration()),
+        Some(1.0)
+    );
+}
+
+#[test]
+fn a_limit_of_its_own_wins_and_others_have_none() {
+    let metrics = PoolMetrics::new()
+        .max_origins(NonZeroUsize::MIN)
+        .connections_limit(128);
+    metrics.set_limit(&origin("https://billing.test"), 6);
+    let tell = Tell {
+        observer: &metrics,
+        origin: origin("https://other.test"),
+    };
+    tell.queued(0);
+    let limits: Vec<_> = metrics.snapshot().origins.iter().map(|o| o.limit).collect();
+    assert_eq!(limits, [Some(6), None]);
+}
+
+#[test]
+fn a_snapshot_prints_as_a_table_that_is_aligned() {
+    let metrics = PoolMetrics::new().connections_limit(8);
+    one_of_everything(&metrics);
+    let tell = Tell {
+        observer: &metrics,
+        origin: origin("http://a.test"),
+    };
+    tell.connect_started();
+    let expected = "\
+origin            limit  open  active  idle  opening  queued  peak  granted  reused  refused  failed  wait p50  wait p99
+a.test:80             8     0       0     0        1       0     0        0       0        0       0       0ns       0ns
+billing.test:443      8     1       0     1        0       0     1        2       1        1       1       0ns      50ms";
+    assert_eq!(metrics.snapshot().to_string(), expected);
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_snapshot_is_json_as_it_stands() {
+    let metrics = PoolMetrics::new();
+    one_of_everything(&metrics);
+    let json = serde_json::to_value(metrics.snapshot()).unwrap();
+    assert_eq!(json["origins"][0]["server_address"], "billing.test");
+    assert_eq!(json["origins"][0]["closed"][0][0], "peer_close");
+    assert_eq!(json["names"][0]["results"][0][0], "miss");
+}
+
+#[test]
+fn dns_is_counted_by_name_and_answer() {
+    let metrics = PoolMetrics::new();
+    for result in ["hit", "hit", "stale", "negative"] {
+        dns_cache(&metrics, "billing.test", result);
+    }
+    dns_lookup(&metrics, "billing.test", Some("timeout"));
+    let snapshot = metrics.snapshot();
+    let name = &snapshot.names[0];
+    assert_eq!(name.results, [("hit", 2), ("stale", 1), ("negative", 1)]);
+    assert_eq!((name.failed[0].0, name.failed[0].1.count), ("timeout", 1));
+    assert_eq!(name.answered.count, 0);
+}
+
+#[test]
+fn two_pools_that_are_told_of_one_connection_each_keep_their_own_counts() {
+    let both = (PoolMetrics::new(), PoolMetrics::new());
+    one_of_everything(&both);
+    assert_eq!(both.0.snapshot(), both.1.snapshot());
+    let closed = &both.0.snapshot().origins[0].closed;
+    assert_eq!(closed, &[(CloseReason::PeerClose, 1)]);
+}
