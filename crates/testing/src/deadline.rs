@@ -27,10 +27,10 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub fn within<F: Future>(limit: Duration, work: F) -> impl Future<Output = F::Output> {
     let caller = Location::caller();
     async move {
-        match tokio::time::timeout(limit, work).await {
-            Ok(output) => output,
-            Err(_) => panic!("not done within {limit:?}, waited for at {caller}"),
-        }
+        let Ok(output) = tokio::time::timeout(limit, work).await else {
+            panic!("not done within {limit:?}, waited for at {caller}");
+        };
+        output
     }
 }
 

@@ -1,5 +1,10 @@
 //! The clauses that run on one thread.
 
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a clause panics where it is broken: see the module"
+)]
+
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
@@ -7,7 +12,8 @@ use futures_util::future::join_all;
 use tollgate_core::BoxError;
 use tower_service::Service;
 
-use super::control::{Act, Control, ProbeError, Readiness};
+use super::act::{Act, ProbeError, Readiness};
+use super::control::Control;
 use super::drive::{Driven, settle};
 use super::{Contract, poll_fn};
 use crate::gate::Gate;
@@ -169,64 +175,6 @@ where
         self.expect_all_places(&service, &control).await;
     }
 
-    /// With a capacity: those that wait are served as places fall free.
-    pub async fn whoever_waits_is_served(&self) {
-        let Some(capacity) = self.capacity else {
-            return;
-        };
-        let (service, control) = self.set_up();
-        let gate = Gate::new();
-        let wait = gate.clone();
-        control.on_call(move |_| Act::answer().when(&wait));
-        let mut calls: Vec<_> = (0..capacity + 3)
-            .map(|_| Driven::new(self.exchange(&service)))
-            .collect();
-        for call in &mut calls {
-            assert!(call.rest().await.is_pending());
-        }
-        gate.open();
-        for outcome in join_all(calls.into_iter().map(Driven::finish)).await {
-            expect_ok(outcome);
-        }
-        let peak = control.stats().peak_in_flight;
-        assert_eq!(peak, capacity, "so many calls were let through at once");
-    }
-
-    /// With a capacity: the turn of one that left goes to the next.
-    pub async fn the_turn_of_one_that_left_goes_to_the_next(&self) {
-        let Some(capacity) = self.capacity else {
-            return;
-        };
-        let (service, control) = self.set_up();
-        let gate = Gate::new();
-        let wait = gate.clone();
-        control.on_call(move |nth| match nth {
-            nth if nth < capacity => Act::answer().when(&wait),
-            _ => Act::answer(),
-        });
-        let mut calls: Vec<_> = (0..capacity + 2)
-            .map(|_| Driven::new(self.exchange(&service)))
-            .collect();
-        for call in &mut calls {
-            assert!(call.rest().await.is_pending());
-        }
-        let next = calls.pop();
-        let leaving = calls.pop();
-        // Places fall free, and with them the turn of the one that leaves without being polled.
-        gate.admit(1);
-        let mut served = 0;
-        for call in &mut calls {
-            served += usize::from(call.rest().await.is_ready());
-        }
-        assert_eq!(served, 1, "a call that was let through did not end");
-        drop(leaving);
-        if let Some(next) = next {
-            expect_ok(next.finish().await);
-        }
-        drop(calls);
-        self.expect_all_places(&service, &control).await;
-    }
-
     /// As many calls as there are places get through at once, and all are answered.
     pub(super) async fn expect_all_places(&self, service: &S, control: &Control) {
         let gate = Gate::new();
@@ -277,7 +225,7 @@ where
     expect_ok(outcome.map_err(Into::into));
 }
 
-fn expect_ok(outcome: Result<(), BoxError>) {
+pub(super) fn expect_ok(outcome: Result<(), BoxError>) {
     if let Err(error) = outcome {
         panic!("a call failed that nothing stood in the way of: {error:?}");
     }

@@ -6,111 +6,11 @@ use std::time::Duration;
 
 use crate::board::Board;
 use crate::deadline::within_real;
-use crate::gate::Gate;
+
+use super::act::{Act, Moment, Readiness};
 
 /// How long [`Control::becomes`] waits: less than a driven future, since it can say more.
 const THROUGH: Duration = Duration::from_secs(2);
-
-/// The error of a [`Probe`](super::Probe), which a layer passes on as itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ProbeError {
-    /// From a call.
-    InCall,
-    /// From `poll_ready`.
-    InPollReady,
-}
-
-impl fmt::Display for ProbeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::InCall => "the probe was told to fail in call",
-            Self::InPollReady => "the probe was told to fail in poll_ready",
-        })
-    }
-}
-
-impl std::error::Error for ProbeError {}
-
-/// How one call of a probe goes.
-#[derive(Clone, Debug)]
-#[must_use = "an act is what a script returns"]
-pub struct Act {
-    pub(super) gate: Option<Gate>,
-    pub(super) end: End,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum End {
-    Answer,
-    Fail,
-    Hang,
-    Panic,
-    PanicInCall,
-}
-
-impl Act {
-    const fn ends(end: End) -> Self {
-        Self { gate: None, end }
-    }
-
-    /// It answers.
-    pub const fn answer() -> Self {
-        Self::ends(End::Answer)
-    }
-
-    /// It fails with [`ProbeError::InCall`].
-    pub const fn fail() -> Self {
-        Self::ends(End::Fail)
-    }
-
-    /// It never ends.
-    pub const fn hang() -> Self {
-        Self::ends(End::Hang)
-    }
-
-    /// Its future panics.
-    pub const fn panic() -> Self {
-        Self::ends(End::Panic)
-    }
-
-    /// `call` itself panics.
-    pub const fn panic_in_call() -> Self {
-        Self::ends(End::PanicInCall)
-    }
-
-    /// After the gate let it through.
-    pub fn when(mut self, gate: &Gate) -> Self {
-        self.gate = Some(gate.clone());
-        self
-    }
-}
-
-/// What `poll_ready` of a probe says.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Readiness {
-    /// Ready at once.
-    Now,
-    /// Ready when the gate lets it through: each clone by itself, and anew for each call.
-    When(Gate),
-    /// [`ProbeError::InPollReady`].
-    Fails,
-}
-
-/// A moment in which a probe runs, and so the code of a user would.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Moment {
-    /// In `poll_ready`.
-    PollReady,
-    /// In `call`.
-    Call,
-    /// In the poll that ends a call.
-    Answer,
-    /// In the drop of a call's future.
-    Drop,
-}
 
 /// A probe's counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

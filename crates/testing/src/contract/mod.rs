@@ -27,6 +27,8 @@
 //!
 //! # The clauses
 //!
+//! Each is a function that panics where the clause is broken:
+//!
 //! * the instance that was polled ready is the one called, and a clone is not born ready;
 //! * a call dropped at any point leaves the service as it was, with all its places free, and so does
 //!   a clone that was ready and never called;
@@ -36,10 +38,12 @@
 //! * with a capacity: who waits is served, in place of one that left with its turn too;
 //! * no lock is held while inner code, a drop or a wake-up runs: each calls back into the layer.
 
+mod act;
 mod checks;
 mod control;
 mod drive;
 mod probe;
+mod queue;
 mod reentry;
 #[cfg(test)]
 mod tests;
@@ -51,7 +55,8 @@ use std::sync::Arc;
 use tollgate_core::BoxError;
 use tower_service::Service;
 
-pub use control::{Act, Control, Moment, ProbeError, Readiness, Stats};
+pub use act::{Act, Moment, ProbeError, Readiness};
+pub use control::{Control, Stats};
 pub use drive::Driven;
 pub use probe::{Probe, ProbeFuture};
 
@@ -68,6 +73,10 @@ pub struct Contract<Req, InnerReq, Resp, S> {
     errors_in_chain: bool,
 }
 
+#[expect(
+    clippy::mismatching_type_param_order,
+    reason = "the one request type is both"
+)]
 impl<Req, Resp, S> Contract<Req, Req, Resp, S> {
     /// A layer whose inner service takes the same requests as it.
     pub fn new(

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, ready};
 
 use tower_service::Service;
 
-use super::control::{Act, Control, End, Moment, ProbeError, Readiness};
+use super::act::{Act, End, Moment, ProbeError, Readiness};
+use super::control::{Control, InFlight};
 
 type Answer<Req, Resp> = Arc<dyn Fn(&Req) -> Resp + Send + Sync>;
 
@@ -153,7 +154,7 @@ type Work<Resp> = Pin<Box<dyn Future<Output = Result<Resp, ProbeError>> + Send>>
 /// A call in progress; counted while it exists and has not ended.
 pub struct ProbeFuture<Resp> {
     work: Option<Work<Resp>>,
-    guard: Option<super::control::InFlight>,
+    guard: Option<InFlight>,
     control: Control,
 }
 

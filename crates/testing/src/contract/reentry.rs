@@ -2,6 +2,11 @@
 //!
 //! A layer that fails them deadlocks its thread, so they run on one of their own.
 
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a clause panics where it is broken: see the module"
+)]
+
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +20,8 @@ use tollgate_core::BoxError;
 use tower_service::Service;
 
 use super::Contract;
-use super::control::{Act, Control};
+use super::act::Act;
+use super::control::Control;
 use super::drive::Driven;
 use crate::deadline::within_real;
 use crate::gate::Gate;

@@ -112,6 +112,7 @@ impl DnsServer {
     /// # Panics
     ///
     /// If it cannot be bound.
+    #[expect(clippy::unused_async, reason = "it needs the runtime it is awaited in")]
     pub async fn start_on(ip: IpAddr) -> Self {
         let board = Arc::default();
         let running = Running::start((ip, 0).into(), &board);

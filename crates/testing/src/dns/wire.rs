@@ -1,6 +1,6 @@
 //! From bytes to a query and from an answer to bytes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hickory_proto::op::{Message, MessageType, OpCode};
 use hickory_proto::rr::rdata::{CNAME, SOA};
@@ -49,17 +49,7 @@ pub(super) fn answer(answer: &Answer, query: &Query, asked: &Message) -> Option<
     }
     message.add_query(question);
     match &answer.kind {
-        Kind::Addrs(addrs) => {
-            let owner = chain(&mut message, &name, answer);
-            let fitting = addrs.iter().filter(|ip| match query.rtype {
-                RecordType::A => ip.is_ipv4(),
-                RecordType::AAAA => ip.is_ipv6(),
-                _ => false,
-            });
-            message.add_answers(
-                fitting.map(|ip| Record::from_rdata(owner.clone(), answer.ttl, RData::from(*ip))),
-            );
-        }
+        Kind::Addrs(addrs) => add_addrs(&mut message, addrs, query.rtype, &name, answer),
         Kind::Loop => {
             let other = parse("loop.invalid");
             message.add_answers([
@@ -73,7 +63,26 @@ pub(super) fn answer(answer: &Answer, query: &Query, asked: &Message) -> Option<
     if let Some(seconds) = answer.soa {
         message.add_authority(soa(&name, seconds));
     }
-    Some(fit(message, answer, query, asked))
+    Some(fit(&message, answer, query, asked))
+}
+
+/// Adds those of the addresses that are of this type, at the end of the aliases.
+fn add_addrs(
+    message: &mut Message,
+    addrs: &[IpAddr],
+    rtype: RecordType,
+    name: &Name,
+    answer: &Answer,
+) {
+    let owner = chain(message, name, answer);
+    let fitting = addrs.iter().filter(|ip| match rtype {
+        RecordType::A => ip.is_ipv4(),
+        RecordType::AAAA => ip.is_ipv6(),
+        _ => false,
+    });
+    message.add_answers(
+        fitting.map(|ip| Record::from_rdata(owner.clone(), answer.ttl, RData::from(*ip))),
+    );
 }
 
 /// Adds the chain of aliases; gives the name at its end.
@@ -96,7 +105,7 @@ fn soa(name: &Name, seconds: u32) -> Record {
 }
 
 /// Encodes, and truncates what UDP cannot carry.
-fn fit(message: Message, answer: &Answer, query: &Query, asked: &Message) -> Vec<u8> {
+fn fit(message: &Message, answer: &Answer, query: &Query, asked: &Message) -> Vec<u8> {
     let limit = if query.tcp {
         TCP_MAX
     } else {

@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::connecting::{Connecting, Dialling, ToldToPanic};
 use super::counted::{CountedIo, Describe, Stats, Stream};
 use super::plan::{Dial, End, Plan};
 use crate::board::Board;
@@ -207,70 +208,11 @@ async fn dial(
     Ok(stream.map(|stream| CountedIo::new(stream, connected, board)))
 }
 
-struct ToldToPanic;
-
 impl Target {
     async fn connect(self) -> io::Result<Stream> {
         Ok(match self {
             Self::Memory(door) => Stream::Memory(TokioIo::new(door.connect()?)),
             Self::Tcp(addr) => Stream::Tcp(TokioIo::new(TcpStream::connect(addr).await?)),
         })
-    }
-}
-
-/// A dial in progress; dropping it cancels it, and counts it as cancelled.
-pub struct Connecting {
-    dial: Pin<Box<dyn Future<Output = Result<io::Result<CountedIo<Stream>>, ToldToPanic>> + Send>>,
-    dialling: Dialling,
-}
-
-impl fmt::Debug for Connecting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Connecting")
-    }
-}
-
-impl Future for Connecting {
-    type Output = io::Result<CountedIo<Stream>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = match ready!(self.dial.as_mut().poll(cx)) {
-            Ok(outcome) => outcome,
-            Err(ToldToPanic) => {
-                mem::replace(&mut self.dialling, Dialling(None)).end(|stats| stats.failed += 1);
-                panic!("this dial was told to panic");
-            }
-        };
-        let dialling = mem::replace(&mut self.dialling, Dialling(None));
-        dialling.end(|stats| match &outcome {
-            Ok(_) => stats.opened += 1,
-            Err(_) => stats.failed += 1,
-        });
-        Poll::Ready(outcome)
-    }
-}
-
-/// Counts a call as dialling; dropped without an end, it counts as cancelled.
-struct Dialling(Option<Arc<Board<Stats>>>);
-
-impl Dialling {
-    fn end(mut self, how: impl FnOnce(&mut Stats)) {
-        if let Some(board) = self.0.take() {
-            board.update(|stats| {
-                stats.dialling -= 1;
-                how(stats);
-            });
-        }
-    }
-}
-
-impl Drop for Dialling {
-    fn drop(&mut self) {
-        if let Some(board) = self.0.take() {
-            board.update(|stats| {
-                stats.dialling -= 1;
-                stats.cancelled += 1;
-            });
-        }
     }
 }

@@ -44,7 +44,7 @@ pub(super) type Describe = Arc<dyn Fn() -> Connected + Send + Sync>;
 
 /// An IO object whose existence is counted.
 ///
-/// It counts from [`new`](Self::new) to its drop, whatever the peer does.
+/// It counts from when it is made to its drop, whatever the peer does.
 pub struct CountedIo<T> {
     inner: T,
     connected: Describe,

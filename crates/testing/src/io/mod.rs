@@ -27,12 +27,14 @@
 //! # }
 //! ```
 
+mod connecting;
 mod connector;
 mod counted;
 mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use connector::{Connecting, Connector};
+pub use connecting::Connecting;
+pub use connector::Connector;
 pub use counted::{CountedIo, Stats, Stream};
 pub use plan::{Dial, Plan};

@@ -90,6 +90,7 @@ impl Builder {
     /// # Panics
     ///
     /// If the address cannot be bound.
+    #[expect(clippy::unused_async, reason = "it needs the runtime it is awaited in")]
     pub async fn start(self) -> Upstream {
         let mut upstream = Upstream {
             addr: self.bind,

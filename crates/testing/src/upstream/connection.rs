@@ -5,41 +5,24 @@ use std::future::pending;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::future::{Either, select};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::broadcast::{self, error::RecvError};
 
+use super::body::Body;
 use super::host::{Command, Host, Request};
-use super::reply::{Head, Reply, Step};
-use super::wire::{Body, Malformed, RawHead};
+use super::step::Step;
+use super::stream::Wire;
+use super::wire::{Malformed, RawHead};
 
 /// How far a connection reads ahead while it waits, to see the peer leave. A peer that sends more
 /// meets back-pressure, and is not seen leaving.
 const READ_AHEAD: usize = 256 * 1024;
 
-/// What a connection runs on.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Makes the coming drop a reset.
-    fn reset_on_drop(&self);
-}
-
-impl Wire for TcpStream {
-    fn reset_on_drop(&self) {
-        // Fails only on a socket that is already gone.
-        drop(socket2::SockRef::from(self).set_linger(Some(Duration::ZERO)));
-    }
-}
-
-impl Wire for DuplexStream {
-    fn reset_on_drop(&self) {}
-}
-
 /// The connection is over; whoever gets this lets go of it.
-struct Ended;
+pub(super) struct Ended;
 
 impl From<io::Error> for Ended {
     fn from(_: io::Error) -> Self {
@@ -48,17 +31,17 @@ impl From<io::Error> for Ended {
 }
 
 /// The exchange that a reply belongs to.
-struct Exchange {
-    request: Request,
-    body: Body,
+pub(super) struct Exchange {
+    pub(super) request: Request,
+    pub(super) body: Body,
 }
 
 pub(super) struct Connection<S> {
     host: Arc<Host>,
     number: usize,
-    stream: S,
-    buf: BytesMut,
-    out: Vec<u8>,
+    pub(super) stream: S,
+    pub(super) buf: BytesMut,
+    pub(super) out: Vec<u8>,
     commands: broadcast::Receiver<Command>,
     // Last, so that the socket is closed before it is counted as closed.
     _live: Live,
@@ -188,76 +171,7 @@ impl<S: Wire> Connection<S> {
         }
     }
 
-    async fn perform(
-        &mut self,
-        reply: Reply,
-        mut exchange: Option<&mut Exchange>,
-    ) -> Result<(), Ended> {
-        let is_head = exchange
-            .as_ref()
-            .is_some_and(|exchange| exchange.request.method == "HEAD");
-        for step in reply.steps {
-            match step {
-                Step::Head(head) => head.encode(&mut self.out),
-                Step::Body(_) if is_head => {}
-                Step::Body(bytes) | Step::Write(bytes) => self.out.extend_from_slice(&bytes),
-                Step::Echo => self.echo(exchange.as_deref_mut()).await?,
-                step => {
-                    self.flush().await?;
-                    self.act(step, exchange.as_deref_mut()).await?;
-                }
-            }
-        }
-        self.flush().await
-    }
-
-    /// A step that is more than bytes to write.
-    async fn act(&mut self, step: Step, exchange: Option<&mut Exchange>) -> Result<(), Ended> {
-        match step {
-            Step::Delay(delay) => self.unless_gone(tokio::time::sleep(delay)).await,
-            Step::Wait(gate) => self.unless_gone(gate.wait()).await,
-            Step::Hold => self.unless_gone(pending()).await,
-            Step::Shutdown => Ok(self.stream.shutdown().await?),
-            Step::Close => self.close().await,
-            Step::Reset => {
-                self.stream.reset_on_drop();
-                Err(Ended)
-            }
-            Step::EchoBytes => self.echo_bytes().await,
-            Step::ReadBody => match exchange {
-                Some(exchange) => self.read_body(exchange).await,
-                None => Ok(()),
-            },
-            Step::Head(_) | Step::Body(_) | Step::Write(_) | Step::Echo => Ok(()),
-        }
-    }
-
-    async fn echo(&mut self, exchange: Option<&mut Exchange>) -> Result<(), Ended> {
-        let Some(exchange) = exchange else {
-            return Ok(());
-        };
-        self.read_body(exchange).await?;
-        let body = exchange.body.bytes();
-        for step in Reply::ok(body).steps {
-            match step {
-                Step::Head(head) => Head::encode(&head, &mut self.out),
-                Step::Body(_) if exchange.request.method == "HEAD" => {}
-                Step::Body(bytes) => self.out.extend_from_slice(&bytes),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    async fn echo_bytes(&mut self) -> Result<(), Ended> {
-        loop {
-            let bytes = self.buf.split();
-            self.stream.write_all(&bytes).await?;
-            self.read_more().await?;
-        }
-    }
-
-    async fn read_body(&mut self, exchange: &mut Exchange) -> Result<(), Ended> {
+    pub(super) async fn read_body(&mut self, exchange: &mut Exchange) -> Result<(), Ended> {
         loop {
             let done = exchange.body.advance(&mut self.buf);
             let complete = matches!(done, Ok(true));
@@ -272,7 +186,10 @@ impl<S: Wire> Connection<S> {
     }
 
     /// Waits for `wait`, unless the peer leaves first. A peer that only stopped sending has left.
-    async fn unless_gone(&mut self, wait: impl Future<Output = ()>) -> Result<(), Ended> {
+    pub(super) async fn unless_gone(
+        &mut self,
+        wait: impl Future<Output = ()>,
+    ) -> Result<(), Ended> {
         let mut wait = pin!(wait);
         while self.buf.len() < READ_AHEAD {
             tokio::select! {
@@ -287,14 +204,14 @@ impl<S: Wire> Connection<S> {
         Ok(())
     }
 
-    async fn read_more(&mut self) -> Result<(), Ended> {
+    pub(super) async fn read_more(&mut self) -> Result<(), Ended> {
         match self.stream.read_buf(&mut self.buf).await? {
             0 => Err(Ended),
             _ => Ok(()),
         }
     }
 
-    async fn flush(&mut self) -> Result<(), Ended> {
+    pub(super) async fn flush(&mut self) -> Result<(), Ended> {
         if !self.out.is_empty() {
             self.stream.write_all(&self.out).await?;
             self.stream.flush().await?;
@@ -303,7 +220,7 @@ impl<S: Wire> Connection<S> {
         Ok(())
     }
 
-    async fn close(&mut self) -> Result<(), Ended> {
+    pub(super) async fn close(&mut self) -> Result<(), Ended> {
         self.stream.shutdown().await?;
         Err(Ended)
     }

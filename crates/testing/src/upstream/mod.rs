@@ -24,10 +24,14 @@
 //! # }
 //! ```
 
+mod body;
 mod builder;
 mod connection;
 mod host;
+mod perform;
 mod reply;
+mod step;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -46,7 +50,8 @@ use tokio::task::JoinHandle;
 
 pub use builder::Builder;
 pub use host::{Request, Stats};
-pub use reply::{Head, Reply, Step};
+pub use reply::Reply;
+pub use step::{Head, Step};
 
 use host::{Command, Host};
 
