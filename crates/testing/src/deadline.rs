@@ -34,6 +34,31 @@ pub fn within<F: Future>(limit: Duration, work: F) -> impl Future<Output = F::Ou
     }
 }
 
+/// Waits until `holds`, which is asked after every turn of the runtime: for state that nobody
+/// announces, such as a pool's numbers. What does announce itself has a `settled`.
+///
+/// The runtime is never idle meanwhile, so a paused clock stands still.
+///
+/// # Panics
+///
+/// After [`DEADLINE`] of real time: names the line that waited.
+#[track_caller]
+pub fn eventually(mut holds: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = Location::caller();
+    async move {
+        let reached = async {
+            while !holds() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = within_real(DEADLINE, reached).await;
+        assert!(
+            in_time.is_some(),
+            "not so within {DEADLINE:?}, waited for at {caller}"
+        );
+    }
+}
+
 /// Keeps a paused clock from running ahead until the guard is dropped.
 ///
 /// tokio moves a paused clock to the next timer as soon as no task can run, and a task that waits
@@ -106,6 +131,15 @@ mod tests {
     #[should_panic(expected = "not done within 1s, waited for at")]
     async fn work_that_never_ends_fails_the_test_and_says_where() {
         within(Duration::from_secs(1), pending::<()>()).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_announces_is_waited_for_without_moving_the_clock() {
+        let start = Instant::now();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = tokio::spawn(TcpStream::connect(listener.local_addr().unwrap()));
+        eventually(|| client.is_finished()).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

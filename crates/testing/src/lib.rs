@@ -10,7 +10,7 @@
 //! | [`gate`] | [`Gate`]: a place where code under test stands still until the test says go |
 //! | [`io`] | [`Connector`]: a connector that counts, waits, fails or panics, and [`CountedIo`] |
 //! | [`contract`] | what every layer owes its callers, as a suite that takes the layer as a closure |
-//! | [`deadline`] | [`within`], and [`hold_clock`] for sockets under a paused clock |
+//! | [`deadline`] | [`within`], [`eventually`], and [`hold_clock`] for sockets under a paused clock |
 //!
 //! # Waiting
 //!
@@ -36,7 +36,7 @@ pub mod plain;
 mod socket;
 pub mod upstream;
 
-pub use deadline::{DEADLINE, hold_clock, within};
+pub use deadline::{DEADLINE, eventually, hold_clock, within};
 pub use dns::DnsServer;
 pub use gate::Gate;
 pub use hole::{Hole, Refused};

@@ -47,6 +47,23 @@ mod a_layer_that_detaches {
     crate::contract_tests!(super::contract(super::layers::Detach).detached());
 }
 
+mod the_limit_of_tower {
+    use tower::limit::ConcurrencyLimit;
+
+    crate::contract_tests!(super::contract(|probe| ConcurrencyLimit::new(probe, 2)).capacity(2));
+}
+
+mod the_timeout_of_tower {
+    use std::time::Duration;
+
+    use tower::timeout::Timeout;
+
+    crate::contract_tests!(super::contract(|probe| Timeout::new(
+        probe,
+        Duration::from_secs(60)
+    )));
+}
+
 mod a_layer_between_planes {
     use crate::contract::Contract;
 
