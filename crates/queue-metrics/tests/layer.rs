@@ -1,4 +1,5 @@
 //! What `QueueMetricsLayer` measures around a service.
+#![expect(clippy::float_cmp, reason = "whole numbers, which arrive as they are")]
 
 mod common;
 
@@ -311,11 +312,11 @@ async fn what_was_ready_twice_is_called_once() {
 
 #[test]
 fn the_types_are_send_sync_and_clone_where_the_service_is() {
+    fn moves<T: Send + 'static>(_: &T) {}
     fn is<T: Send + Sync + Clone + std::fmt::Debug + 'static>() {}
     is::<QueueMetricsLayer>();
     is::<QueueMetrics<()>>();
     is::<ServiceStats>();
-    fn moves<T: Send + 'static>(_: &T) {}
     let mut service =
         QueueMetricsLayer::new("billing").layer(service_fn(|()| pending::<Reply<Empty<Bytes>>>()));
     let mut call = task::spawn(service.call(()));

@@ -1,4 +1,5 @@
 //! What `PoolMetrics` counts and what a recorder hears of it.
+#![expect(clippy::float_cmp, reason = "whole numbers, which arrive as they are")]
 
 mod common;
 
@@ -137,7 +138,7 @@ fn series_that_an_exporter_dropped_come_back_with_their_counts() {
     metrics::with_local_recorder(&recorder, || metrics.report());
     assert!(handle.render().contains(&opened));
     // The exporter's clock is the real one; it drops what has not changed since the last look.
-    let long = std::time::Duration::from_millis(30);
+    let long = Duration::from_millis(30);
     let (_keep, never) = std::sync::mpsc::channel::<()>();
     assert!(never.recv_timeout(long).is_err());
     assert!(!handle.render().contains(&opened));

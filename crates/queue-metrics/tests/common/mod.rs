@@ -9,17 +9,17 @@ use tollgate_core::{
     CloseReason, ConnectErrorKind, DialInfo, Event, Observer, Origin, RefuseReason,
 };
 
-/// A recorder, and what was last written to each series of it.
-pub struct Recorder {
-    pub recorder: DebuggingRecorder,
+/// A recorder, and what was written to each series of it.
+pub(crate) struct Recorder {
+    pub(crate) recorder: DebuggingRecorder,
     snapshotter: Snapshotter,
 }
 
 /// Series as `name{key="value",…}`, keys in order.
-pub type Series = BTreeMap<String, f64>;
+pub(crate) type Series = BTreeMap<String, f64>;
 
 impl Recorder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let recorder = DebuggingRecorder::new();
         let snapshotter = recorder.snapshotter();
         Self {
@@ -28,14 +28,14 @@ impl Recorder {
         }
     }
 
-    pub fn run<R>(&self, run: impl FnOnce() -> R) -> R {
+    pub(crate) fn run<R>(&self, run: impl FnOnce() -> R) -> R {
         metrics::with_local_recorder(&self.recorder, run)
     }
 
-    /// Everything that was written, histograms as `name_count` and `name_sum` of what came since
-    /// the last look.
+    /// Everything that was written since the last look, histograms as `name_count` and `name_sum`;
+    /// what was not written since reads as zero.
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-    pub fn series(&self) -> Series {
+    pub(crate) fn series(&self) -> Series {
         let mut series = Series::new();
         for (key, _, _, value) in self.snapshotter.snapshot().into_vec() {
             let (_, key) = key.into_parts();
@@ -58,7 +58,7 @@ impl Recorder {
     }
 
     /// How often each metric was described, and with what unit.
-    pub fn descriptions(&self) -> BTreeMap<String, (Option<metrics::Unit>, String)> {
+    pub(crate) fn descriptions(&self) -> BTreeMap<String, (Option<metrics::Unit>, String)> {
         let all = self.snapshotter.snapshot().into_vec().into_iter();
         let described = all.filter_map(|(key, unit, text, _)| {
             let name = key.key().name().to_owned();
@@ -74,33 +74,33 @@ fn labels(key: &metrics::Key) -> String {
         .map(|label| format!("{}=\"{}\"", label.key(), label.value()))
         .collect();
     labels.sort();
-    match labels.is_empty() {
-        true => String::new(),
-        false => format!("{{{}}}", labels.join(",")),
+    if labels.is_empty() {
+        return String::new();
     }
+    format!("{{{}}}", labels.join(","))
 }
 
-pub fn origin(text: &str) -> Origin {
-    text.parse().unwrap()
+pub(crate) fn origin(text: &str) -> Origin {
+    text.parse().expect("an origin")
 }
 
-pub const fn ms(millis: u64) -> Duration {
+pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// Tells an observer of one origin.
-pub struct Tell<'a, O> {
-    pub observer: &'a O,
-    pub origin: Origin,
+pub(crate) struct Tell<'a, O> {
+    pub(crate) observer: &'a O,
+    pub(crate) origin: Origin,
 }
 
 impl<O: Observer> Tell<'_, O> {
-    pub fn queued(&self, ahead: usize) {
+    pub(crate) fn queued(&self, ahead: usize) {
         let origin = &self.origin;
         self.observer.on_event(&Event::Queued { origin, ahead });
     }
 
-    pub fn granted(&self, waited: Duration, reused: bool) {
+    pub(crate) fn granted(&self, waited: Duration, reused: bool) {
         self.observer.on_event(&Event::Granted {
             origin: &self.origin,
             waited,
@@ -108,7 +108,7 @@ impl<O: Observer> Tell<'_, O> {
         });
     }
 
-    pub fn refused(&self, reason: RefuseReason, waited: Duration) {
+    pub(crate) fn refused(&self, reason: RefuseReason, waited: Duration) {
         self.observer.on_event(&Event::Refused {
             origin: &self.origin,
             reason,
@@ -116,22 +116,22 @@ impl<O: Observer> Tell<'_, O> {
         });
     }
 
-    pub fn released(&self, held: Duration) {
+    pub(crate) fn released(&self, held: Duration) {
         let origin = &self.origin;
         self.observer.on_event(&Event::Released { origin, held });
     }
 
-    pub fn retried(&self, attempt: u32) {
+    pub(crate) fn retried(&self, attempt: u32) {
         let origin = &self.origin;
         self.observer.on_event(&Event::Retried { origin, attempt });
     }
 
-    pub fn connect_started(&self) {
+    pub(crate) fn connect_started(&self) {
         let origin = &self.origin;
         self.observer.on_event(&Event::ConnectStarted { origin });
     }
 
-    pub fn opened(&self, connection: u64, elapsed: Duration) {
+    pub(crate) fn opened(&self, connection: u64, elapsed: Duration) {
         let mut dial = DialInfo::default();
         dial.dns = Some(elapsed / 4);
         dial.connect = Some(elapsed / 2);
@@ -144,7 +144,7 @@ impl<O: Observer> Tell<'_, O> {
         });
     }
 
-    pub fn connect_failed(&self, kind: ConnectErrorKind) {
+    pub(crate) fn connect_failed(&self, kind: ConnectErrorKind) {
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         self.observer.on_event(&Event::ConnectFailed {
             origin: &self.origin,
@@ -154,7 +154,7 @@ impl<O: Observer> Tell<'_, O> {
         });
     }
 
-    pub fn closed(&self, connection: u64, reason: CloseReason) {
+    pub(crate) fn closed(&self, connection: u64, reason: CloseReason) {
         self.observer.on_event(&Event::Closed {
             origin: &self.origin,
             connection,
@@ -165,7 +165,7 @@ impl<O: Observer> Tell<'_, O> {
     }
 }
 
-pub fn dns_lookup(observer: &impl Observer, name: &str, error: Option<&'static str>) {
+pub(crate) fn dns_lookup(observer: &impl Observer, name: &str, error: Option<&'static str>) {
     observer.on_event(&Event::DnsLookup {
         name,
         elapsed: ms(12),
@@ -173,12 +173,12 @@ pub fn dns_lookup(observer: &impl Observer, name: &str, error: Option<&'static s
     });
 }
 
-pub fn dns_cache(observer: &impl Observer, name: &str, result: &'static str) {
+pub(crate) fn dns_cache(observer: &impl Observer, name: &str, result: &'static str) {
     observer.on_event(&Event::DnsCache { name, result });
 }
 
 /// One of everything, on one origin, after which all gauges but those of one connection are zero.
-pub fn one_of_everything(observer: &impl Observer) {
+pub(crate) fn one_of_everything(observer: &impl Observer) {
     let tell = Tell {
         observer,
         origin: origin("https://billing.test"),

@@ -1,0 +1,257 @@
+//! The table, the documentation, the dashboard and the alerts say the same as what is emitted.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::future::ready;
+
+use common::{Recorder, Tell, dns_cache, ms, one_of_everything, origin};
+use http_body_util::Empty;
+use metrics::Unit;
+use tollgate_queue_metrics::names::{self, Kind, Metric};
+use tollgate_queue_metrics::{PoolMetrics, QueueMetricsLayer};
+use tower::{Layer, ServiceExt, service_fn};
+
+const DASHBOARD: &str = include_str!("../dashboards/tollgate.json");
+const ALERTS: &str = include_str!("../dashboards/alerts.yml");
+const ALERT_TESTS: &str = include_str!("../dashboards/alerts_test.yml");
+
+/// The labels that series have besides those in the table.
+const COMMON: [&str; 5] = [
+    names::SERVER_ADDRESS,
+    names::SERVER_PORT,
+    names::DNS_LABEL,
+    names::SERVICE_LABEL,
+    names::POOL_LABEL,
+];
+
+fn by_name(name: &str) -> Option<&'static Metric> {
+    names::ALL.iter().find(|metric| metric.name == name)
+}
+
+/// Everything emitted in a run that uses all of it: each metric with its own labels.
+async fn emitted() -> BTreeMap<String, BTreeSet<String>> {
+    let pool = PoolMetrics::new()
+        .pool("main")
+        .connections_limit(4)
+        .with_connection_duration();
+    one_of_everything(&pool);
+    let layer = QueueMetricsLayer::new("billing");
+    let empty = || http::Response::new(Empty::<bytes::Bytes>::new());
+    let service = layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(empty()))));
+    service.oneshot(()).await.unwrap();
+    let recorder = Recorder::new();
+    recorder.run(|| {
+        pool.report();
+        layer.report();
+    });
+    let mut emitted = BTreeMap::<_, BTreeSet<_>>::new();
+    for series in recorder.series().into_keys() {
+        let (name, labels) = series.split_once('{').unwrap_or((&series, ""));
+        let name = metric_of(name).unwrap_or_else(|| panic!("{name} is not in the table"));
+        let own = emitted.entry(name.name.to_owned()).or_default();
+        let keys = labels.split(',').filter_map(|label| label.split_once('='));
+        own.extend(
+            keys.map(|(key, _)| key.to_owned())
+                .filter(|key| !COMMON.contains(&&**key)),
+        );
+    }
+    emitted
+}
+
+/// The metric that a series belongs to.
+fn metric_of(series: &str) -> Option<&'static Metric> {
+    let histogram = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| {
+        let metric = by_name(series.strip_suffix(suffix)?)?;
+        (metric.kind == Kind::Histogram).then_some(metric)
+    });
+    let bare = || by_name(series).filter(|metric| metric.kind != Kind::Histogram);
+    histogram.or_else(bare)
+}
+
+#[tokio::test]
+async fn what_a_run_emits_is_what_the_table_says() {
+    let table: BTreeMap<_, _> = names::ALL
+        .iter()
+        .map(|metric| {
+            let labels = metric.labels.iter().map(|label| (*label).to_owned());
+            (metric.name.to_owned(), labels.collect())
+        })
+        .collect();
+    assert_eq!(emitted().await, table);
+}
+
+#[test]
+fn the_front_page_has_the_table() {
+    let page = include_str!("../src/lib.rs");
+    let rows: Vec<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | `"))
+        .map(|row| row.split(" | ").collect::<Vec<_>>())
+        .collect();
+    let expected: Vec<_> = names::ALL
+        .iter()
+        .map(|metric| {
+            let labels: Vec<_> = metric.labels.iter().map(|l| format!("`{l}`")).collect();
+            let unit = match metric.unit {
+                Unit::Seconds => "s",
+                _ => "1",
+            };
+            let kind = format!("{:?}", metric.kind).to_lowercase();
+            [
+                format!("{}`", metric.name),
+                kind,
+                unit.to_owned(),
+                labels.join(", "),
+            ]
+        })
+        .collect();
+    assert_eq!(rows.len(), expected.len());
+    for (row, expected) in rows.iter().zip(&expected) {
+        // An empty cell is written as one space.
+        let cells: Vec<_> = row[..4].iter().map(|cell| cell.trim()).collect();
+        assert_eq!(cells, expected);
+    }
+}
+
+#[test]
+fn names_are_spelled_as_their_conventions_want() {
+    for metric in names::ALL {
+        let name = metric.name;
+        let fine = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        assert!(name.bytes().all(fine), "{name}");
+        assert_eq!(
+            name.ends_with("_total"),
+            metric.kind == Kind::Counter,
+            "{name}"
+        );
+        let seconds = metric.unit == Unit::Seconds;
+        assert_eq!(name.ends_with("_seconds"), seconds, "{name}");
+        assert_eq!(
+            metric.buckets.is_empty(),
+            metric.kind != Kind::Histogram,
+            "{name}"
+        );
+        assert!(metric.buckets.is_sorted(), "{name}");
+        assert!(
+            metric.otel.contains('.') && !metric.otel.contains("_total"),
+            "{name}"
+        );
+        assert!(metric.description.ends_with('.'), "{name}");
+    }
+    let distinct: BTreeSet<_> = names::ALL.iter().map(|m| m.name).collect();
+    let distinct_otel: BTreeSet<_> = names::ALL.iter().map(|m| m.otel).collect();
+    assert_eq!(
+        (distinct.len(), distinct_otel.len()),
+        (names::ALL.len(), names::ALL.len())
+    );
+}
+
+/// The words of a text that could be series of ours.
+fn series_in(text: &str) -> BTreeSet<&str> {
+    let ours = ["http_client_", "dns_", "tower_service_"];
+    let labels = names::ALL
+        .iter()
+        .flat_map(|metric| metric.labels)
+        .chain(&COMMON);
+    let labels: BTreeSet<_> = labels.copied().collect();
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| ours.iter().any(|ours| word.starts_with(ours)))
+        .filter(|word| !labels.contains(word))
+        .collect()
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_name_only_what_exists() {
+    for text in [DASHBOARD, ALERTS, ALERT_TESTS] {
+        let series = series_in(text);
+        assert!(!series.is_empty());
+        for series in series {
+            assert!(metric_of(series).is_some(), "{series} is not in the table");
+        }
+    }
+}
+
+#[test]
+fn the_dashboard_shows_every_metric_that_is_on_by_default() {
+    let shown: BTreeSet<_> = series_in(DASHBOARD)
+        .into_iter()
+        .filter_map(metric_of)
+        .map(|metric| metric.name)
+        .collect();
+    let hidden: Vec<_> = names::ALL
+        .iter()
+        .map(|metric| metric.name)
+        .filter(|name| !shown.contains(name))
+        .collect();
+    assert_eq!(hidden, [names::CONNECTION_DURATION.name]);
+}
+
+#[test]
+fn the_dashboard_takes_any_data_source_and_begins_with_what_is_refused() {
+    let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
+    assert!(dashboard.get("__inputs").is_none());
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut ids = BTreeSet::new();
+    for panel in panels {
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
+        if panel["type"] != "row" {
+            assert_eq!(panel["datasource"]["uid"], "${datasource}");
+        }
+    }
+    let rows: Vec<_> = panels
+        .iter()
+        .filter(|panel| panel["type"] == "row")
+        .map(|row| row["title"].as_str().unwrap())
+        .collect();
+    let order = ["refused", "Queue", "limit", "churning", "DNS", "Latency"];
+    for (row, word) in rows.iter().zip(order) {
+        assert!(row.contains(word), "{row}");
+    }
+}
+
+#[test]
+fn buckets_are_there_for_each_histogram() {
+    let histograms = names::ALL
+        .iter()
+        .filter(|metric| metric.kind == Kind::Histogram);
+    assert_eq!(names::buckets().count(), histograms.count());
+}
+
+#[test]
+fn an_exporter_with_the_buckets_renders_histograms_that_add_up() {
+    let mut builder = metrics_exporter_prometheus::PrometheusBuilder::new();
+    for (name, buckets) in names::buckets() {
+        let matcher = metrics_exporter_prometheus::Matcher::Full(name.to_owned());
+        builder = builder.set_buckets_for_metric(matcher, buckets).unwrap();
+    }
+    let recorder = builder.build_recorder();
+    let metrics = PoolMetrics::new();
+    let tell = Tell {
+        observer: &metrics,
+        origin: origin("https://billing.test"),
+    };
+    for wait in [0, 1, 3, 4, 3_000] {
+        tell.granted(ms(wait), true);
+    }
+    dns_cache(&metrics, "billing.test", "hit");
+    metrics::with_local_recorder(&recorder, || metrics.report());
+    let page = recorder.handle().render();
+    let name = "http_client_request_time_in_queue_seconds";
+    let labels = r#"server_address="billing.test",server_port="443""#;
+    for (le, count) in [
+        ("0.0005", 1),
+        ("0.001", 2),
+        ("0.005", 4),
+        ("2.5", 4),
+        ("5", 5),
+    ] {
+        let line = format!("{name}_bucket{{{labels},le=\"{le}\"}} {count}\n");
+        assert!(page.contains(&line), "{line} in {page}");
+    }
+    assert!(
+        page.contains(&format!("{name}_sum{{{labels}}} 3.008")),
+        "{page}"
+    );
+}
