@@ -158,3 +158,10 @@ async fn an_upstream_that_is_gone_refuses() {
     let error = connect(&connector).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 }
+
+#[tokio::test]
+async fn a_connection_can_be_made_without_a_connector() {
+    let upstream = Upstream::start(|_| Reply::ok("hello")).await;
+    exchange(CountedIo::memory(&upstream)).await;
+    assert_eq!(upstream.stats().answered, 1);
+}

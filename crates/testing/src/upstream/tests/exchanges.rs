@@ -179,3 +179,19 @@ async fn chunks_stream_through_gates_and_a_head_has_no_body() {
     expect(&mut client, head).await;
     upstream.settled(|stats| stats.idle == 1).await;
 }
+
+#[tokio::test]
+async fn an_interim_response_can_come_before_the_body_is_read() {
+    let upstream = Upstream::start(|_| {
+        Reply::raw("HTTP/1.1 100 Continue\r\n\r\n")
+            .before_body()
+            .then(Step::Echo)
+    })
+    .await;
+    let mut client = dial(&upstream).await;
+    send(&mut client, "POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n").await;
+    send(&mut client, "bo").await;
+    send(&mut client, "dy").await;
+    let answer = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody";
+    expect(&mut client, answer).await;
+}

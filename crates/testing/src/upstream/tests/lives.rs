@@ -169,3 +169,24 @@ async fn over_tcp_a_paused_clock_is_held_and_moved_by_hand() {
     tokio::time::advance(Duration::from_millis(2)).await;
     upstream.settled(|stats| stats.live == 0).await;
 }
+
+#[tokio::test]
+async fn a_half_closed_connection_still_reads() {
+    let gate = Gate::new();
+    let wait = gate.clone();
+    let upstream = Upstream::start(move |_| {
+        Reply::ok("ok")
+            .before_body()
+            .then(Step::Shutdown)
+            .wait(&wait)
+            .then(Step::ReadBody)
+    })
+    .await;
+    let mut client = dial(&upstream).await;
+    send(&mut client, "POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n").await;
+    assert_eq!(rest(&mut client).await.unwrap(), OK);
+    gate.open();
+    send(&mut client, "body").await;
+    upstream.settled(|stats| stats.answered == 1).await;
+    assert!(upstream.requests()[0].body_complete);
+}
