@@ -1,5 +1,7 @@
 //! Who owns a lookup, and what bounds them.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod common;
 
 use std::collections::HashMap;

@@ -30,6 +30,7 @@ use crate::error::{LookupError, LookupErrorKind};
 #[derive(Clone, Debug)]
 pub struct Gai {
     threads: Arc<Semaphore>,
+    resolve: fn(&str) -> Result<Answer, LookupError>,
 }
 
 /// How many lookups run at a time. tokio's blocking pool has 512 threads for all comers.
@@ -52,6 +53,7 @@ impl Gai {
         let permits = threads.get().min(Semaphore::MAX_PERMITS);
         Self {
             threads: Arc::new(Semaphore::new(permits)),
+            resolve,
         }
     }
 }
@@ -66,7 +68,7 @@ impl Service<Name> for Gai {
     }
 
     fn call(&mut self, name: Name) -> GaiFuture {
-        let threads = Arc::clone(&self.threads);
+        let (threads, resolve) = (Arc::clone(&self.threads), self.resolve);
         GaiFuture(Box::pin(async move {
             let permit = threads
                 .acquire_owned()
@@ -88,18 +90,21 @@ fn resolve(host: &str) -> Result<Answer, LookupError> {
         socktype: SockType::Stream.into(),
         ..AddrInfoHints::default()
     };
-    let found = getaddrinfo(Some(host), None, Some(hints)).map_err(|error| {
-        let kind = match error.kind() {
-            GaiErrorKind::NoName | GaiErrorKind::NoData => LookupErrorKind::NotFound { ttl: None },
-            _ => LookupErrorKind::Transient,
-        };
-        LookupError::new(kind).with_source(io::Error::from(error))
+    let found = getaddrinfo(Some(host), None, Some(hints));
+    let found = found.map_err(|error| {
+        LookupError::new(kind_of(error.kind())).with_source(io::Error::from(error))
     })?;
-    let addrs = found
-        .take(MAX_ADDRS)
-        .map(|info| info.map(|info| info.sockaddr));
+    let addrs = found.take(MAX_ADDRS).map(|info| Ok(info?.sockaddr));
     let addrs = addrs.collect::<io::Result<Vec<SocketAddr>>>();
     Ok(Answer::new(addrs.map_err(LookupError::from_backend)?))
+}
+
+/// "No such name" and "no addresses" are answers; everything else may work next time.
+fn kind_of(error: GaiErrorKind) -> LookupErrorKind {
+    match error {
+        GaiErrorKind::NoName | GaiErrorKind::NoData => LookupErrorKind::NotFound { ttl: None },
+        _ => LookupErrorKind::Transient,
+    }
 }
 
 /// The future of [`Gai`].
@@ -127,6 +132,12 @@ impl std::fmt::Debug for GaiFuture {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Condvar, Mutex};
+    use std::time::Duration;
+
+    use futures_util::future::join_all;
+    use tokio::time::timeout;
+
     use super::*;
 
     #[tokio::test]
@@ -141,5 +152,62 @@ mod tests {
                 .all(|addr| addr.ip().is_loopback() && addr.port() == 0)
         );
         assert_eq!(answer.ttl, None);
+    }
+
+    #[test]
+    fn only_an_answer_is_not_found() {
+        for kind in [GaiErrorKind::NoName, GaiErrorKind::NoData] {
+            assert_eq!(kind_of(kind), LookupErrorKind::NotFound { ttl: None });
+        }
+        for kind in [
+            GaiErrorKind::Again,
+            GaiErrorKind::Fail,
+            GaiErrorKind::System,
+        ] {
+            assert_eq!(kind_of(kind), LookupErrorKind::Transient);
+        }
+    }
+
+    /// How many threads hang, and whether they may go on.
+    static HANGING: (Mutex<(usize, bool)>, Condvar) = (Mutex::new((0, false)), Condvar::new());
+
+    fn hang(_: &str) -> Result<Answer, LookupError> {
+        let (state, changed) = &HANGING;
+        let mut state = state.lock().unwrap();
+        state.0 += 1;
+        drop(changed.wait_while(state, |state| !state.1).unwrap());
+        Ok(Answer::new([]))
+    }
+
+    // Fault 16.
+    #[tokio::test]
+    async fn six_hundred_hanging_lookups_leave_the_blocking_pool_to_others() {
+        let gai = Gai {
+            resolve: hang,
+            ..Gai::new()
+        };
+        let lookups = (0..600).map(|_| {
+            let lookup = gai.clone().call("a.test".parse().unwrap());
+            timeout(Duration::from_millis(100), lookup)
+        });
+        // Every caller gives up; the threads cannot.
+        assert!(join_all(lookups).await.iter().all(Result::is_err));
+        let others = tokio::task::spawn_blocking(|| HANGING.0.lock().unwrap().0);
+        let hanging = timeout(Duration::from_secs(5), others)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(hanging, MAX_THREADS.get());
+        assert_eq!(gai.threads.available_permits(), 0);
+        HANGING.0.lock().unwrap().1 = true;
+        HANGING.1.notify_all();
+        let all = u32::try_from(MAX_THREADS.get()).unwrap();
+        let free = gai.threads.acquire_many(all);
+        drop(
+            timeout(Duration::from_secs(5), free)
+                .await
+                .unwrap()
+                .unwrap(),
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! One nameserver and how well it did.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -77,7 +77,8 @@ impl Server {
         })
     }
 
-    /// Asks one question. A question that is dropped before its answer says nothing of the server.
+    /// Asks one question. A question that is dropped before its answer says nothing of the server,
+    /// unless [`was_overtaken`](Self::was_overtaken) says it.
     pub(super) async fn ask(&self, name: Name, kind: RecordType) -> Result<Reply, LookupError> {
         let asked = Instant::now();
         let lookup = timeout(self.limit, self.resolver.lookup(name, kind)).await;
@@ -92,33 +93,55 @@ impl Server {
 
     /// Sorts servers: those that fail last, the slow after the fast, and otherwise as configured.
     pub(super) fn rank(&self, now: Instant) -> (Option<Instant>, u32) {
-        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let health = self.locked();
         let recent = health.latency.filter(|(_, at)| *at + MEMORY > now);
         let times_fast = recent.map_or(0, |(latency, _)| latency.as_millis() / FAST.as_millis());
         let slowness = u128::BITS - times_fast.leading_zeros();
         (health.bad_until.filter(|until| *until > now), slowness)
     }
 
+    /// Another server, asked later, replied first.
+    pub(super) fn was_overtaken(&self) {
+        self.locked().failed(Instant::now());
+    }
+
     fn record(&self, worked: bool, asked: Instant) {
         let now = Instant::now();
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut health = self.locked();
         if worked {
-            let latency = now - asked;
-            let smooth = health
-                .latency
-                .map_or(latency, |(old, _)| (old * 7 + latency) / 8);
-            *health = Health {
-                latency: Some((smooth, now)),
-                ..Health::default()
-            };
+            health.worked(now - asked, now);
         } else {
-            let (first, longest) = BAD;
-            let bad = first
-                .saturating_mul(1 << health.failures.min(16))
-                .min(longest);
-            health.failures += 1;
-            health.bad_until = Some(now + bad);
+            health.failed(now);
         }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Health {
+    fn worked(&mut self, latency: Duration, now: Instant) {
+        let smooth = self
+            .latency
+            .map_or(latency, |(old, _)| (old * 7 + latency) / 8);
+        *self = Self {
+            latency: Some((smooth, now)),
+            ..Self::default()
+        };
+    }
+
+    /// Several questions that fail at the same time, as A and AAAA do, are one failure.
+    fn failed(&mut self, now: Instant) {
+        if self.bad_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let (first, longest) = BAD;
+        let bad = first
+            .saturating_mul(1 << self.failures.min(16))
+            .min(longest);
+        self.failures += 1;
+        self.bad_until = Some(now + bad);
     }
 }
 
