@@ -1,0 +1,89 @@
+//! What one `DialLayer` was told, and what the clones of one `Dial` share.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tollgate_core::AttemptOutcome;
+
+use crate::attempt::Family;
+use crate::memory::Memory;
+use crate::policy::AddrPolicy;
+use crate::race::Pace;
+
+/// RFC 8305 section 8: "Connection Attempt Delay: 250 milliseconds".
+pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// As many SYNs in flight as a browser has connections for one host; with the default delay the
+/// sixth is sent at 1.25 s, so only a name whose first five addresses are dead gets there.
+pub(crate) const MAX_CONCURRENT: usize = 6;
+/// Go's `net/http` gives a dial 30 s, reqwest and hyper-util none. Ten outlast three retransmitted
+/// SYNs (1, 3 and 7 s) and are above the 5 s that Tollgate's client gives to a whole connect.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// As many addresses of an answer are looked at.
+pub(crate) const MAX_ADDRESSES: usize = 64;
+/// An attempt that is given up after the first SYN was due again has had its chance (RFC 6298
+/// section 2: initial retransmission timeout of 1 s).
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
+
+pub(crate) type OnOutcome = Arc<dyn Fn(SocketAddr, AttemptOutcome) + Send + Sync>;
+
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) pace: Pace,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) policy: AddrPolicy,
+    pub(crate) unix: Vec<(Box<str>, PathBuf)>,
+    pub(crate) on_outcome: Option<OnOutcome>,
+    /// The one family to dial, if a local address was given for one only.
+    pub(crate) only: Option<Family>,
+}
+
+impl Config {
+    pub(crate) const DEFAULT: Self = Self {
+        pace: Pace {
+            attempt_delay: ATTEMPT_DELAY,
+            max_concurrent: MAX_CONCURRENT,
+        },
+        connect_timeout: Some(CONNECT_TIMEOUT),
+        policy: AddrPolicy::any(),
+        unix: Vec::new(),
+        on_outcome: None,
+        only: None,
+    };
+
+    pub(crate) fn unix_path(&self, host: &str) -> Option<&Path> {
+        let named = self.unix.iter().find(|(named, _)| **named == *host);
+        named.map(|(_, path)| path.as_path())
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("pace", &self.pace)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("policy", &self.policy)
+            .field("unix", &self.unix)
+            .field("on_outcome", &self.on_outcome.is_some())
+            .field("only", &self.only)
+            .finish()
+    }
+}
+
+/// Of the clones of one `Dial`.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) memory: Memory,
+}
+
+impl Shared {
+    /// Says how an attempt ended, to whoever asked to know.
+    pub(crate) fn tell(&self, addr: SocketAddr, outcome: AttemptOutcome) {
+        if let Some(on_outcome) = &self.config.on_outcome {
+            on_outcome(addr, outcome);
+        }
+    }
+}

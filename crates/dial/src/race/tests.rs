@@ -1,0 +1,182 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const PACE: Pace = Pace {
+    attempt_delay: Duration::from_millis(250),
+    max_concurrent: 6,
+};
+
+fn addr(v6: bool, n: u16) -> SocketAddr {
+    if v6 {
+        SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, n], 443))
+    } else {
+        SocketAddr::from(([192, 0, 2, 1], n + 1))
+    }
+}
+
+/// What happens to one address once it is tried.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Connects(u64),
+    Fails(u64, Bars),
+    Nothing,
+}
+
+fn fates() -> impl Strategy<Value = Vec<(bool, Fate)>> {
+    let bars = prop_oneof![
+        8 => Just(Bars::None),
+        1 => Just(Bars::FamilyLast),
+        1 => Just(Bars::Family),
+        1 => Just(Bars::All),
+    ];
+    let fate = prop_oneof![
+        1 => (0u64..1500).prop_map(Fate::Connects),
+        4 => (0u64..1500, bars).prop_map(|(after, bars)| Fate::Fails(after, bars)),
+        2 => Just(Fate::Nothing),
+    ];
+    prop::collection::vec((any::<bool>(), fate), 0..24)
+}
+
+/// A run of a race in steps of a millisecond.
+#[derive(Debug, Default)]
+struct Run {
+    starts: Vec<(u64, SocketAddr)>,
+    failures: Vec<u64>,
+    winners: usize,
+    peak: usize,
+    exhausted: bool,
+}
+
+fn run(fates: &[(bool, Fate)], pace: Pace) -> (Run, Race) {
+    let addrs: Vec<_> = (0..).zip(fates).map(|(n, (v6, _))| addr(*v6, n)).collect();
+    let fate_of = |at: SocketAddr| fates[addrs.iter().position(|addr| *addr == at).unwrap()].1;
+    let began = Instant::now();
+    let mut race = Race::new(pace, began, interleave(addrs.clone()));
+    let mut open: Vec<(usize, u64, Fate)> = Vec::new();
+    let mut seen = Run::default();
+    for at in 0..20_000 {
+        let ended = open.iter().position(|(_, started, fate)| match fate {
+            Fate::Connects(after) | Fate::Fails(after, _) => started + after <= at,
+            Fate::Nothing => false,
+        });
+        if let Some(ended) = ended {
+            let (number, _, fate) = open.remove(ended);
+            if let Fate::Fails(_, bars) = fate {
+                race.failed(number, ConnectErrorKind::Refused, bars);
+                seen.failures.push(at);
+            } else {
+                race.won(number);
+                seen.winners += 1;
+                break;
+            }
+        }
+        match race.step(began + Duration::from_millis(at)) {
+            Step::Start(number, addr) => {
+                open.push((number, at, fate_of(addr)));
+                seen.starts.push((at, addr));
+                seen.peak = seen.peak.max(open.len());
+            }
+            Step::Exhausted => {
+                seen.exhausted = true;
+                break;
+            }
+            Step::Wait if open.is_empty() => panic!("waits for nothing"),
+            Step::Wait | Step::WaitUntil(_) => {}
+        }
+    }
+    (seen, race)
+}
+
+proptest! {
+    #[test]
+    fn starts_keep_their_distance_and_only_a_failure_shortens_it(
+        fates in fates(),
+        delay in 1u64..600,
+        cap in 1usize..8,
+    ) {
+        let pace = Pace { attempt_delay: Duration::from_millis(delay), max_concurrent: cap };
+        let (seen, _) = run(&fates, pace);
+        for pair in seen.starts.windows(2) {
+            let (from, to) = (pair[0].0, pair[1].0);
+            prop_assert!(to - from >= 10);
+            let failed_between = seen.failures.iter().any(|at| (from..=to).contains(at));
+            prop_assert!(to - from >= delay || failed_between);
+        }
+        prop_assert!(seen.peak <= cap);
+    }
+
+    #[test]
+    fn each_address_is_started_once_and_there_is_one_winner_at_most(fates in fates()) {
+        let (seen, race) = run(&fates, PACE);
+        let mut addrs: Vec<_> = seen.starts.iter().map(|(_, addr)| *addr).collect();
+        addrs.sort();
+        addrs.dedup();
+        prop_assert_eq!(addrs.len(), seen.starts.len());
+        let connected = race.attempts().iter().filter(|a| a.outcome == AttemptOutcome::Connected);
+        prop_assert_eq!(connected.count(), seen.winners);
+        if seen.winners == 1 {
+            let pending = race.attempts().iter().any(|a| a.outcome == AttemptOutcome::Pending);
+            prop_assert!(!pending, "the losers are given up");
+        }
+    }
+
+    #[test]
+    fn a_race_ends_unless_an_attempt_stays_silent(fates in fates()) {
+        let (seen, race) = run(&fates, PACE);
+        let silent = race.attempts().iter().any(|a| a.outcome == AttemptOutcome::Pending);
+        prop_assert!(seen.winners == 1 || seen.exhausted || silent);
+        if seen.exhausted {
+            let failed = |a: &Attempt| matches!(a.outcome, AttemptOutcome::Failed(_));
+            prop_assert!(race.attempts().iter().all(failed));
+        }
+    }
+
+    #[test]
+    fn who_would_connect_is_reached_if_nothing_bars_the_way(mut fates in fates()) {
+        for (_, fate) in &mut fates {
+            match fate {
+                Fate::Fails(_, bars) => *bars = Bars::None,
+                // Silent ones hold their place for good; six of them fill the race.
+                Fate::Nothing => *fate = Fate::Fails(700, Bars::None),
+                Fate::Connects(_) => {}
+            }
+        }
+        let someone = fates.iter().any(|(_, fate)| matches!(fate, Fate::Connects(_)));
+        let (seen, _) = run(&fates, PACE);
+        prop_assert_eq!(seen.winners == 1, someone);
+    }
+
+    #[test]
+    fn interleaving_keeps_each_family_in_order_and_the_first_one_first(
+        families in prop::collection::vec(any::<bool>(), 0..20),
+    ) {
+        let addrs: Vec<_> = (0..).zip(&families).map(|(n, v6)| addr(*v6, n)).collect();
+        let twice = addrs.iter().chain(&addrs).copied();
+        let mixed = interleave(twice);
+        prop_assert_eq!(mixed.len(), addrs.len());
+        prop_assert_eq!(mixed.first(), addrs.first());
+        for v4 in [false, true] {
+            let of = |list: &[SocketAddr]| -> Vec<_> {
+                list.iter().copied().filter(|addr| addr.is_ipv4() == v4).collect()
+            };
+            prop_assert_eq!(of(&mixed), of(&addrs));
+        }
+        let alternating = 2 * families.iter().filter(|v6| **v6).count().min(
+            families.iter().filter(|v6| !**v6).count());
+        let turns = mixed[..alternating].windows(2);
+        prop_assert!(turns.clone().all(|pair| pair[0].is_ipv4() != pair[1].is_ipv4()));
+    }
+}
+
+#[test]
+fn an_attempt_that_expires_early_is_not_held_against_its_address() {
+    let began = Instant::now();
+    let mut race = Race::new(PACE, began, vec![addr(false, 1), addr(false, 2)]);
+    race.step(began);
+    race.step(began + PACE.attempt_delay);
+    race.expire(began + Duration::from_secs(1), Duration::from_secs(1));
+    let outcomes: Vec<_> = race.attempts().iter().map(|a| a.outcome).collect();
+    let timed_out = AttemptOutcome::Failed(ConnectErrorKind::TimedOut);
+    assert_eq!(outcomes, [timed_out, AttemptOutcome::Pending]);
+}

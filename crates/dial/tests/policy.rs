@@ -1,0 +1,107 @@
+//! The address policy, from the URI to the socket that is not opened.
+
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod common;
+
+use std::net::SocketAddr;
+
+use common::{Answers, Does, Mock, v4};
+use http::Uri;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
+use tollgate_core::ConnectErrorKind;
+use tollgate_core::error::find;
+use tollgate_dial::{AddrPolicy, DialError, DialFailure, DialLayer};
+use tower::{Layer, ServiceExt};
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+async fn blocked(mock: &Mock, uri: &str, answer: &[SocketAddr]) -> DialError {
+    let layer = DialLayer::with_attempt(mock.clone()).policy(AddrPolicy::public_only());
+    let dial = layer.layer(Answers(answer.to_vec()));
+    let error = dial.oneshot(uri.parse().unwrap()).await.unwrap_err();
+    assert_eq!(error.failure(), DialFailure::Blocked);
+    assert_eq!(error.kind(), ConnectErrorKind::Blocked);
+    assert_eq!(ConnectErrorKind::of(&error), ConnectErrorKind::Blocked);
+    assert!(mock.take_started().is_empty(), "nothing was connected to");
+    error
+}
+
+#[tokio::test]
+async fn literals_are_blocked_before_anything_is_opened() {
+    let mock = Mock::default();
+    for uri in [
+        "http://169.254.169.254/latest/meta-data",
+        "http://127.0.0.1:8080",
+        "http://[::1]",
+        "http://[::ffff:10.0.0.1]",
+        "http://[64:ff9b::a00:1]",
+    ] {
+        blocked(&mock, uri, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn answers_are_blocked_as_literals_are_and_the_error_says_how_to_permit_them() {
+    let mock = Mock::default();
+    let inside = [addr("10.0.0.1:0"), addr("[::ffff:10.0.0.2]:0")];
+    let error = blocked(&mock, "http://rebound.test", &inside).await;
+    assert_eq!(
+        error.to_string(),
+        "rebound.test:80 was not dialled: the address policy forbids 10.0.0.1, ::ffff:10.0.0.2; AddrPolicy::allow permits a network"
+    );
+    assert_eq!(error.blocked().len(), 2);
+    let io = find::<std::io::Error>(&error).unwrap();
+    assert_eq!(io.kind(), std::io::ErrorKind::PermissionDenied);
+}
+
+#[tokio::test]
+async fn of_a_mixed_answer_only_the_permitted_part_is_dialled() {
+    let (good, bad) = (addr("93.184.215.14:80"), addr("10.0.0.1:80"));
+    let mock = Mock::new([(good, Does::CONNECTS), (bad, Does::CONNECTS)]);
+    let layer = DialLayer::with_attempt(mock.clone()).policy(AddrPolicy::public_only());
+    let dial = layer.layer(Answers(vec![bad, good]));
+    let uri = Uri::from_static("http://mixed.test");
+    dial.clone().oneshot(uri.clone()).await.unwrap();
+    assert_eq!(mock.take_started(), [good]);
+
+    mock.set(good, Does::REFUSES);
+    let error = dial.oneshot(uri).await.unwrap_err();
+    assert_eq!(error.kind(), ConnectErrorKind::Refused);
+    assert_eq!(error.blocked(), [bad]);
+    assert!(
+        error
+            .to_string()
+            .ends_with("; the address policy forbids 10.0.0.1"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_spellings_that_getaddrinfo_sees_through_do_not_help() {
+    let layer = DialLayer::new().policy(AddrPolicy::public_only());
+    for host in ["2130706433", "127.1", "0x7f.0.0.1", "0177.0.0.1"] {
+        let dial = layer.layer(GaiResolver::new());
+        let uri = format!("http://{host}:9").parse().unwrap();
+        let error = dial.oneshot(uri).await.unwrap_err();
+        // A system that does not know the spelling cannot be led astray by it either.
+        if error.failure() != DialFailure::Resolve {
+            assert_eq!(error.failure(), DialFailure::Blocked, "{host}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answers_own_port_is_used_unless_the_uri_writes_one() {
+    let mock = Mock::new([
+        (addr("192.0.2.1:8443"), Does::CONNECTS),
+        (v4(1), Does::CONNECTS),
+    ]);
+    let dial = DialLayer::with_attempt(mock.clone()).layer(Answers(vec![addr("192.0.2.1:8443")]));
+    for (uri, port) in [("http://a.test", 8443), ("http://a.test:80", 80)] {
+        dial.clone().oneshot(uri.parse().unwrap()).await.unwrap();
+        assert_eq!(mock.take_started()[0].port(), port);
+    }
+}
