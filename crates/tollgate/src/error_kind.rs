@@ -1,0 +1,191 @@
+//! The closed list of what a caller can meet.
+
+use std::fmt;
+
+use tollgate_connect_timeout::ConnectTimedOut;
+use tollgate_core::error::find;
+use tollgate_core::{ConnectErrorKind, Phase};
+use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind};
+
+/// What an [`Error`](crate::Error) is about. [`guide::errors`](crate::guide::errors) has the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request's URI has no scheme and host, or its headers cannot be sent.
+    InvalidRequest,
+    /// As many requests wait for this origin as may.
+    QueueFull,
+    /// The request waited for a connection as long as it may.
+    QueueTimeout,
+    /// The connect budget, or a phase's own limit, was used up.
+    ConnectTimeout {
+        /// The phase it was in; [`Phase::Connect`] if the connector did not say.
+        phase: Phase,
+    },
+    /// The name could not be resolved.
+    Dns,
+    /// Nothing listens there.
+    ConnectRefused,
+    /// No route to the host or network.
+    Unreachable,
+    /// No local port is left for this destination.
+    PortsExhausted,
+    /// The process or the system is out of file descriptors.
+    TooManyOpenFiles,
+    /// The TLS handshake failed, or the peer refused our certificate after it.
+    Tls,
+    /// The address policy forbids every address of the host.
+    Blocked,
+    /// The connect failed in some other way.
+    Connect,
+    /// Every connection tried was closed before the request was written.
+    ClosedBeforeSent,
+    /// The connection was closed after the request, or a part of it, was written and before a
+    /// response head came.
+    ClosedAfterSent,
+    /// The request body failed, or the response is not HTTP.
+    Exchange,
+    /// The response head did not come within the response timeout.
+    ResponseTimeout,
+    /// The response body broke off.
+    Body,
+    /// The response body was silent for the body idle timeout.
+    BodyTimeout,
+    /// The client was drained or closed.
+    Draining,
+    /// There is no tokio runtime here.
+    NoRuntime,
+}
+
+impl ErrorKind {
+    /// Every kind, in the order of declaration; [`ConnectTimeout`](Self::ConnectTimeout) with the
+    /// phase of a connector that reports none.
+    pub const ALL: &'static [Self] = &[
+        Self::InvalidRequest,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::ConnectTimeout {
+            phase: Phase::Connect,
+        },
+        Self::Dns,
+        Self::ConnectRefused,
+        Self::Unreachable,
+        Self::PortsExhausted,
+        Self::TooManyOpenFiles,
+        Self::Tls,
+        Self::Blocked,
+        Self::Connect,
+        Self::ClosedBeforeSent,
+        Self::ClosedAfterSent,
+        Self::Exchange,
+        Self::ResponseTimeout,
+        Self::Body,
+        Self::BodyTimeout,
+        Self::Draining,
+        Self::NoRuntime,
+    ];
+
+    /// The kind's name in metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::ConnectTimeout { .. } => "connect_timeout",
+            Self::Dns => "dns",
+            Self::ConnectRefused => "connect_refused",
+            Self::Unreachable => "unreachable",
+            Self::PortsExhausted => "ports_exhausted",
+            Self::TooManyOpenFiles => "too_many_files",
+            Self::Tls => "tls",
+            Self::Blocked => "blocked",
+            Self::Connect => "connect",
+            Self::ClosedBeforeSent => "closed_before_sent",
+            Self::ClosedAfterSent => "closed_after_sent",
+            Self::Exchange => "exchange",
+            Self::ResponseTimeout => "response_timeout",
+            Self::Body => "body",
+            Self::BodyTimeout => "body_timeout",
+            Self::Draining => "draining",
+            Self::NoRuntime => "no_runtime",
+        }
+    }
+
+    /// Whether an error of this kind says that no byte of the request reached a server and another
+    /// attempt may fare better.
+    pub const fn is_retryable(self) -> bool {
+        self.nothing_sent()
+            && !matches!(
+                self,
+                Self::InvalidRequest | Self::Blocked | Self::Draining | Self::NoRuntime
+            )
+    }
+
+    /// Whether errors of this kind come before a byte was sent. [`Tls`](Self::Tls) does, but for a
+    /// client certificate that is refused late: see [`Error::nothing_sent`](crate::Error::nothing_sent).
+    pub(crate) const fn nothing_sent(self) -> bool {
+        !matches!(
+            self,
+            Self::ClosedAfterSent
+                | Self::Exchange
+                | Self::ResponseTimeout
+                | Self::Body
+                | Self::BodyTimeout
+        )
+    }
+
+    /// The kind of a pool's error, with that of the failed connect below it.
+    pub(crate) fn of(error: &KeepAliveError) -> Self {
+        match error.kind() {
+            KeepAliveErrorKind::InvalidRequest => Self::InvalidRequest,
+            KeepAliveErrorKind::QueueFull => Self::QueueFull,
+            KeepAliveErrorKind::QueueTimedOut => Self::QueueTimeout,
+            KeepAliveErrorKind::Connect | KeepAliveErrorKind::BackingOff => Self::of_connect(error),
+            KeepAliveErrorKind::Closed => Self::Draining,
+            KeepAliveErrorKind::NoRuntime => Self::NoRuntime,
+            KeepAliveErrorKind::ClosedBeforeSent => Self::ClosedBeforeSent,
+            _ if certificate_refused(error) => Self::Tls,
+            KeepAliveErrorKind::ClosedAfterSent => Self::ClosedAfterSent,
+            _ => Self::Exchange,
+        }
+    }
+
+    fn of_connect(error: &KeepAliveError) -> Self {
+        if let Some(late) = find::<ConnectTimedOut>(error) {
+            return Self::ConnectTimeout {
+                phase: late.phase(),
+            };
+        }
+        match ConnectErrorKind::of(error) {
+            ConnectErrorKind::Dns => Self::Dns,
+            ConnectErrorKind::Refused => Self::ConnectRefused,
+            ConnectErrorKind::TimedOut => Self::ConnectTimeout {
+                phase: Phase::Connect,
+            },
+            ConnectErrorKind::Unreachable => Self::Unreachable,
+            ConnectErrorKind::PortsExhausted => Self::PortsExhausted,
+            ConnectErrorKind::TooManyOpenFiles => Self::TooManyOpenFiles,
+            ConnectErrorKind::Tls => Self::Tls,
+            ConnectErrorKind::Blocked => Self::Blocked,
+            _ => Self::Connect,
+        }
+    }
+}
+
+/// With TLS 1.3 a server refuses a client's certificate after the client's side of the handshake is
+/// over, so that the first exchange meets the alert.
+#[cfg(feature = "tls")]
+fn certificate_refused(error: &KeepAliveError) -> bool {
+    find::<rustls::Error>(error).is_some_and(crate::tls::is_about_our_certificate)
+}
+
+#[cfg(not(feature = "tls"))]
+fn certificate_refused(_: &KeepAliveError) -> bool {
+    false
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}

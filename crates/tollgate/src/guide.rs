@@ -1,0 +1,4 @@
+//! The guide.
+pub mod dns {}
+pub mod errors {}
+pub mod numbers {}

@@ -1,0 +1,252 @@
+//! What a builder was told, and what makes sense of it.
+
+use std::fmt;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tollgate_cached_dns::CachedDnsLayer;
+use tollgate_connect_timeout::ConnectTimeoutLayer;
+use tollgate_core::{Observer, Origin};
+use tollgate_dial::DialLayer;
+use tollgate_keep_alive::{KeepAliveLayer, RetryPolicy};
+
+use crate::build_error::BuildError;
+
+/// The incident this library began with, whose dials hung for minutes; Envoy's `connect_timeout`
+/// has the same default.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pool's own limit on a dial strikes only where the connector does not keep the budget, such as
+/// one that blocks in `poll_ready`.
+const BACKSTOP: Duration = Duration::from_secs(5);
+/// A lookup outlasts the budget of the connect that asked for it, so that the error names the budget
+/// and the answer still fills the cache.
+const LOOKUP_MARGIN: Duration = Duration::from_secs(1);
+/// tollgate-cached-dns: how long a lookup lives that nobody waits for.
+const LOOKUP_LIFE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) max_connections_per_origin: Option<usize>,
+    pub(crate) max_connections_total: Option<usize>,
+    pub(crate) max_idle_per_origin: Option<usize>,
+    pub(crate) min_idle_per_origin: usize,
+    pub(crate) max_connecting_per_origin: Option<usize>,
+    pub(crate) max_waiting: Option<usize>,
+    pub(crate) max_requests: Option<NonZeroU64>,
+    pub(crate) acquire_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) dns_timeout: Option<Duration>,
+    pub(crate) tcp_timeout: Option<Duration>,
+    pub(crate) tls_timeout: Option<Duration>,
+    pub(crate) response_timeout: Option<Duration>,
+    pub(crate) body_idle_timeout: Option<Duration>,
+    pub(crate) dns_max_ttl: Option<Duration>,
+    pub(crate) dns: Option<CachedDnsLayer>,
+    pub(crate) dial: Option<DialLayer>,
+    pub(crate) retry: Option<RetryPolicy>,
+    pub(crate) timings_in_extensions: bool,
+    pub(crate) origins: Vec<(String, OriginOptions)>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::tls::TlsOptions>,
+}
+
+/// The options of one origin, for [`ClientBuilder::origin`](crate::ClientBuilder::origin).
+#[derive(Clone, Debug, Default)]
+#[must_use = "options that are not returned have no effect"]
+pub struct OriginOptions {
+    max_connections: Option<usize>,
+}
+
+impl OriginOptions {
+    /// Most connections to this origin. Default: the client's
+    /// [`max_connections_per_origin`](crate::ClientBuilder::max_connections_per_origin).
+    pub const fn max_connections(mut self, max: usize) -> Self {
+        self.max_connections = Some(max);
+        self
+    }
+}
+
+impl Settings {
+    /// The pool's options.
+    pub(crate) fn keep_alive(&self) -> Result<KeepAliveLayer, BuildError> {
+        let mut layer = KeepAliveLayer::new()
+            .connect_timeout(self.budget().saturating_add(BACKSTOP))
+            .min_idle_per_origin(self.min_idle())
+            .timings_in_extensions(self.timings_in_extensions);
+        if let Some(max) = self.max_connections_per_origin {
+            layer = layer.max_connections_per_origin(places("max_connections_per_origin", max)?);
+        }
+        if let Some(max) = self.max_connections_total {
+            layer = layer.max_connections_total(places("max_connections_total", max)?);
+        }
+        if let Some(max) = self.max_connecting_per_origin {
+            layer = layer.max_connecting_per_origin(places("max_connecting_per_origin", max)?);
+        }
+        if let Some(max) = self.max_idle_per_origin {
+            layer = layer.max_idle_per_origin(max);
+        }
+        if let Some(max) = self.max_waiting {
+            layer = layer.max_waiting(max);
+        }
+        if let Some(max) = self.max_requests {
+            layer = layer.max_requests_per_connection(max);
+        }
+        if let Some(limit) = self.acquire_timeout {
+            layer = layer.acquire_timeout(limit);
+        }
+        if let Some(limit) = self.idle_timeout {
+            layer = layer.idle_timeout(limit);
+        }
+        if let Some(limit) = self.max_lifetime {
+            layer = layer.max_lifetime(limit);
+        }
+        if let Some(policy) = self.retry {
+            layer = layer.retry(policy);
+        }
+        if let Some(observer) = &self.observer {
+            layer = layer.observer(Arc::clone(observer));
+        }
+        self.with_origins(layer)
+    }
+
+    fn with_origins(&self, mut layer: KeepAliveLayer) -> Result<KeepAliveLayer, BuildError> {
+        for (name, options) in &self.origins {
+            let origin: Origin = name
+                .parse()
+                .map_err(|error| BuildError::invalid("origin", error))?;
+            if let Some(max) = options.max_connections {
+                layer =
+                    layer.origin_max_connections(origin, places("origin.max_connections", max)?);
+            }
+        }
+        Ok(layer)
+    }
+
+    /// The connect budget's layer.
+    pub(crate) fn connect(&self) -> ConnectTimeoutLayer {
+        let mut layer = ConnectTimeoutLayer::new(self.budget());
+        if let Some(limit) = self.dns_timeout {
+            layer = layer.dns(limit);
+        }
+        if let Some(limit) = self.tcp_timeout {
+            layer = layer.tcp(limit);
+        }
+        if let Some(limit) = self.tls_timeout {
+            layer = layer.tls(limit);
+        }
+        layer
+    }
+
+    /// The DNS cache's options.
+    pub(crate) fn cached_dns(&self) -> CachedDnsLayer {
+        let mut layer = self.dns.clone().unwrap_or_else(|| {
+            let patience = self.budget().saturating_add(LOOKUP_MARGIN);
+            CachedDnsLayer::new()
+                .lookup_timeout(patience)
+                .hard_stop(patience.max(LOOKUP_LIFE))
+        });
+        if let Some(max) = self.dns_max_ttl {
+            layer = layer.max_ttl(max);
+        }
+        if let Some(observer) = &self.observer {
+            layer = layer.observer(Arc::clone(observer));
+        }
+        layer
+    }
+
+    /// The dialler's options, without a time limit beside the budget.
+    pub(crate) fn dialler(&self) -> DialLayer {
+        self.dial.clone().unwrap_or_default().connect_timeout(None)
+    }
+
+    fn budget(&self) -> Duration {
+        self.connect_timeout.unwrap_or(CONNECT_TIMEOUT)
+    }
+
+    fn min_idle(&self) -> usize {
+        self.min_idle_per_origin
+    }
+
+    /// Refuses what makes no sense whatever the parts are.
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
+        const NO_LIMIT: &str = "leave the option out for the default, or name a time";
+        for (field, limit, advice) in [
+            (
+                "acquire_timeout",
+                self.acquire_timeout,
+                "max_waiting(0) never waits; else name a time",
+            ),
+            (
+                "idle_timeout",
+                self.idle_timeout,
+                "max_idle_per_origin(0) keeps nothing; else name a time",
+            ),
+            ("max_lifetime", self.max_lifetime, NO_LIMIT),
+            (
+                "connect_timeout",
+                self.connect_timeout,
+                "no connection is made in no time",
+            ),
+            ("dns_timeout", self.dns_timeout, NO_LIMIT),
+            ("tcp_timeout", self.tcp_timeout, NO_LIMIT),
+            ("tls_timeout", self.tls_timeout, NO_LIMIT),
+            ("response_timeout", self.response_timeout, NO_LIMIT),
+            ("body_idle_timeout", self.body_idle_timeout, NO_LIMIT),
+            (
+                "dns_max_ttl",
+                self.dns_max_ttl,
+                "an answer has to live until it is dialled; 1 s is short",
+            ),
+        ] {
+            if limit == Some(Duration::ZERO) {
+                return Err(BuildError::zero(field, advice));
+            }
+        }
+        let most = [
+            self.max_idle_per_origin,
+            self.max_connections_per_origin,
+            self.max_connections_total,
+        ];
+        if most
+            .into_iter()
+            .flatten()
+            .any(|most| self.min_idle_per_origin > most)
+        {
+            return Err(BuildError::above(
+                "min_idle_per_origin",
+                "more cannot be kept than max_idle_per_origin, max_connections_per_origin and \
+                 max_connections_total allow",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn places(field: &'static str, max: usize) -> Result<NonZeroUsize, BuildError> {
+    NonZeroUsize::new(max)
+        .ok_or_else(|| BuildError::zero(field, "no request could ever be sent; 1 is the least"))
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field(
+                "max_connections_per_origin",
+                &self.max_connections_per_origin,
+            )
+            .field("max_connections_total", &self.max_connections_total)
+            .field("max_idle_per_origin", &self.max_idle_per_origin)
+            .field("max_waiting", &self.max_waiting)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("max_lifetime", &self.max_lifetime)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("dns_max_ttl", &self.dns_max_ttl)
+            .field("origins", &self.origins)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,92 @@
+//! The state of a client.
+
+use std::fmt;
+
+use tollgate_cached_dns::{DnsHandle, DnsStats, NameSnapshot};
+use tollgate_keep_alive::{KeepAlive, OriginStats};
+
+/// The state of a client: its origins, and the names it knows. `Display` prints a table of the
+/// origins.
+///
+/// Each origin is read at one moment of its own.
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// One entry an origin, in the order of their names.
+    pub origins: Vec<OriginStats>,
+    /// One entry a name, in the order of the names; empty with a connector of your own.
+    pub names: Vec<NameSnapshot>,
+    /// The DNS cache's counters; `None` with a connector of your own.
+    pub dns: Option<DnsStats>,
+}
+
+impl Snapshot {
+    pub(crate) fn of(pool: &KeepAlive, dns: Option<&DnsHandle>) -> Self {
+        let mut names = dns.map(DnsHandle::snapshot).unwrap_or_default();
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        Self {
+            origins: pool.snapshot().origins,
+            names,
+            dns: dns.map(DnsHandle::stats),
+        }
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: Vec<[String; 10]> = self.origins.iter().map(row).collect();
+        let mut widths = HEADER.map(str::len);
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.len());
+            }
+        }
+        line(f, widths, HEADER)?;
+        for row in &rows {
+            f.write_str("\n")?;
+            line(f, widths, row.each_ref().map(String::as_str))?;
+        }
+        Ok(())
+    }
+}
+
+const HEADER: [&str; 10] = [
+    "origin",
+    "open",
+    "idle",
+    "active",
+    "connecting",
+    "queued",
+    "limit",
+    "opened",
+    "reused",
+    "refused",
+];
+
+fn row(stats: &OriginStats) -> [String; 10] {
+    [
+        stats.origin.to_string(),
+        stats.open.to_string(),
+        stats.idle.to_string(),
+        stats.active.to_string(),
+        stats.connecting.to_string(),
+        stats.queued.to_string(),
+        stats
+            .limit
+            .map_or_else(|| "-".to_owned(), |limit| limit.to_string()),
+        stats.opened.to_string(),
+        stats.reused.to_string(),
+        stats.refused.to_string(),
+    ]
+}
+
+fn line(f: &mut fmt::Formatter<'_>, widths: [usize; 10], cells: [&str; 10]) -> fmt::Result {
+    for (n, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        match n {
+            0 => write!(f, "{cell:width$}")?,
+            _ => write!(f, "  {cell:>width$}")?,
+        }
+    }
+    Ok(())
+}

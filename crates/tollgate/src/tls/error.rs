@@ -1,0 +1,228 @@
+//! Why a handshake failed.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use rustls::{AlertDescription, CertificateError};
+use tollgate_core::error::find;
+use tollgate_core::{BoxError, Classified, ConnectErrorKind};
+
+/// A TLS handshake failed.
+///
+/// Its chain of sources holds a [`Classified`] of kind [`Tls`](ConnectErrorKind::Tls) and ends in
+/// rustls's error, or in the `io::Error` of the connection.
+#[derive(Debug)]
+pub struct TlsError {
+    failure: TlsFailure,
+    host: Box<str>,
+    elapsed: Duration,
+    cause: Classified,
+}
+
+/// In which way a handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TlsFailure {
+    /// The certificate is for another host.
+    WrongHost,
+    /// The certificate has expired.
+    Expired,
+    /// The certificate is not valid yet.
+    NotYetValid,
+    /// The certificate was issued by nobody that is trusted, such as itself.
+    UnknownIssuer,
+    /// The certificate was revoked.
+    Revoked,
+    /// The certificate is unusable in another way.
+    BadCertificate,
+    /// The peer does not want our certificate, or wants one and got none.
+    OurCertificate,
+    /// The two have no protocol version or cipher suite in common.
+    Incompatible,
+    /// What the peer sends is not TLS.
+    NotTls,
+    /// The peer refused the handshake with an alert.
+    Refused,
+    /// The connection ended in the middle of the handshake.
+    Closed,
+    /// The host cannot be the name of a TLS server.
+    InvalidName,
+    /// Anything else.
+    Other,
+}
+
+impl TlsError {
+    pub(crate) fn new(host: &str, elapsed: Duration, error: BoxError) -> Self {
+        Self {
+            failure: TlsFailure::of(&*error),
+            host: host.into(),
+            elapsed,
+            cause: Classified::new(ConnectErrorKind::Tls).because(error),
+        }
+    }
+
+    /// In which way it failed.
+    pub const fn failure(&self) -> TlsFailure {
+        self.failure
+    }
+
+    /// The host it was with, as it stands in the URI.
+    pub const fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// How long the handshake took to fail.
+    pub const fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "TLS handshake with {} failed: {}",
+            self.host, self.failure
+        )
+    }
+}
+
+impl Error for TlsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+impl TlsFailure {
+    fn of(error: &(dyn Error + 'static)) -> Self {
+        if find::<rustls::pki_types::InvalidDnsNameError>(error).is_some() {
+            return Self::InvalidName;
+        }
+        match find::<rustls::Error>(error) {
+            Some(error) => Self::of_rustls(error),
+            None if find::<io::Error>(error).is_some() => Self::Closed,
+            None => Self::Other,
+        }
+    }
+
+    fn of_rustls(error: &rustls::Error) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(error) => Self::of_certificate(error),
+            rustls::Error::AlertReceived(_) if is_about_our_certificate(error) => {
+                Self::OurCertificate
+            }
+            rustls::Error::PeerIncompatible(_)
+            | rustls::Error::AlertReceived(
+                AlertDescription::ProtocolVersion
+                | AlertDescription::InsufficientSecurity
+                | AlertDescription::HandshakeFailure,
+            ) => Self::Incompatible,
+            rustls::Error::AlertReceived(_) => Self::Refused,
+            rustls::Error::InvalidMessage(_)
+            | rustls::Error::InappropriateMessage { .. }
+            | rustls::Error::InappropriateHandshakeMessage { .. }
+            | rustls::Error::PeerMisbehaved(_)
+            | rustls::Error::PeerSentOversizedRecord => Self::NotTls,
+            _ => Self::Other,
+        }
+    }
+
+    fn of_certificate(error: &CertificateError) -> Self {
+        match error {
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Self::WrongHost
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                Self::NotYetValid
+            }
+            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::Revoked => Self::Revoked,
+            // A self-signed certificate that says it is an authority.
+            CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => {
+                Self::UnknownIssuer
+            }
+            _ => Self::BadCertificate,
+        }
+    }
+}
+
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WrongHost => {
+                "the certificate is for another host; use the name it was issued for, or \
+                 TlsOptions::server_name"
+            }
+            Self::Expired => "the certificate has expired; renew it, or set the clock right",
+            Self::NotYetValid => "the certificate is not valid yet; set the clock right",
+            Self::UnknownIssuer => {
+                "the certificate is self-signed or its issuer is not trusted; add the issuer with \
+                 TlsOptions::root_pem"
+            }
+            Self::Revoked => "the certificate was revoked",
+            Self::BadCertificate => "the certificate cannot be used",
+            Self::OurCertificate => {
+                "the server refused the client certificate, or wants one; see \
+                 TlsOptions::identity_pem"
+            }
+            Self::Incompatible => "no protocol version or cipher suite in common",
+            Self::NotTls => "what the server sends is not TLS; check the port and the scheme",
+            Self::Refused => "the server refused it",
+            Self::Closed => "the connection ended in the middle of it",
+            Self::InvalidName => "the host cannot be the name of a TLS server",
+            Self::Other => "its cause says why",
+        })
+    }
+}
+
+/// Whether the peer complains of the certificate that it got from us, or did not get.
+pub(crate) fn is_about_our_certificate(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied
+        )
+    )
+}
+
+/// A [`TlsOptions`](crate::tls::TlsOptions) cannot be used.
+#[derive(Debug)]
+pub struct TlsConfigError {
+    what: &'static str,
+    source: Option<BoxError>,
+}
+
+impl TlsConfigError {
+    pub(crate) const fn new(what: &'static str) -> Self {
+        Self { what, source: None }
+    }
+
+    pub(crate) fn because(what: &'static str, source: impl Into<BoxError>) -> Self {
+        Self {
+            what,
+            source: Some(source.into()),
+        }
+    }
+}
+
+impl fmt::Display for TlsConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)
+    }
+}
+
+impl Error for TlsConfigError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

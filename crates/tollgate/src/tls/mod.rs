@@ -1,0 +1,23 @@
+//! TLS for `https`, by rustls.
+//!
+//! [`TlsOptions`] is what [`ClientBuilder::tls`](crate::ClientBuilder::tls) takes; its
+//! [`layer`](TlsOptions::layer) puts the same over any other connector. The handshake reports
+//! [`Phase::Tls`](tollgate_core::Phase::Tls) to the connect timeout above it, its length is in the
+//! connection's [`DialInfo`](tollgate_core::DialInfo), and its failure is a [`TlsError`] that says
+//! what to change.
+//!
+//! One client has one TLS identity: connections are pooled by origin, so two identities are two
+//! clients. By ALPN it offers `http/1.1`, which is what the pool speaks.
+
+mod error;
+mod options;
+mod service;
+mod stream;
+mod verify;
+
+pub use error::{TlsConfigError, TlsError, TlsFailure};
+pub use options::{TlsOptions, TlsVersion};
+pub use service::{Tls, TlsFuture, TlsLayer};
+pub use stream::TlsStream;
+
+pub(crate) use error::is_about_our_certificate;

@@ -1,0 +1,223 @@
+//! What is trusted, and who we are.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+
+use crate::tls::error::TlsConfigError;
+use crate::tls::service::TlsLayer;
+use crate::tls::verify::AnyCertificate;
+
+/// Whom to trust over TLS, and who we are. The default trusts Mozilla's roots (webpki-roots) and
+/// shows no certificate.
+///
+/// What cannot be used is told by [`layer`](Self::layer), or by
+/// [`ClientBuilder::build`](crate::ClientBuilder::build).
+#[derive(Clone)]
+#[must_use = "options do nothing until they are built"]
+pub struct TlsOptions {
+    webpki_roots: bool,
+    roots_pem: Vec<Vec<u8>>,
+    identity_pem: Option<(Vec<u8>, Vec<u8>)>,
+    server_name: Option<String>,
+    min_version: TlsVersion,
+    accept_invalid_certs: bool,
+    config: Option<Arc<ClientConfig>>,
+}
+
+static FROM_12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+static FROM_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+impl Default for TlsOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TlsOptions {
+    /// With the defaults.
+    pub const fn new() -> Self {
+        Self {
+            webpki_roots: true,
+            roots_pem: Vec::new(),
+            identity_pem: None,
+            server_name: None,
+            min_version: TlsVersion::Tls12,
+            accept_invalid_certs: false,
+            config: None,
+        }
+    }
+
+    /// Trusts the certificates in this PEM text as well, such as a company's own authority.
+    pub fn root_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots_pem.push(pem.into());
+        self
+    }
+
+    /// Whether Mozilla's roots are trusted. Default: yes. Without them only the authorities given
+    /// with [`root_pem`](Self::root_pem) are.
+    pub const fn webpki_roots(mut self, on: bool) -> Self {
+        self.webpki_roots = on;
+        self
+    }
+
+    /// The certificate to show to servers that ask for one, with its chain, and its key; both PEM.
+    pub fn identity_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.identity_pem = Some((chain.into(), key.into()));
+        self
+    }
+
+    /// The name to ask for and to check the certificate against, of every server. Default: the
+    /// URI's host.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
+
+    /// The oldest version to accept. Default: TLS 1.2.
+    pub const fn min_version(mut self, version: TlsVersion) -> Self {
+        self.min_version = version;
+        self
+    }
+
+    /// Takes any certificate from anybody: whoever is on the way can read and change everything.
+    /// For tests. Says so once per client, as a warning through `tracing`.
+    pub const fn danger_accept_invalid_certs(mut self, on: bool) -> Self {
+        self.accept_invalid_certs = on;
+        self
+    }
+
+    /// A configuration of rustls in the place of all other options but
+    /// [`server_name`](Self::server_name). Its ALPN protocols are replaced by `http/1.1`.
+    pub fn rustls_config(mut self, config: impl Into<Arc<ClientConfig>>) -> Self {
+        self.config = Some(config.into());
+        self
+    }
+
+    /// The layer that puts TLS over a connector.
+    ///
+    /// # Errors
+    ///
+    /// If a certificate, a key or a name cannot be used, or nothing is trusted.
+    pub fn layer(&self) -> Result<TlsLayer, TlsConfigError> {
+        let mut config = match &self.config {
+            Some(config) => ClientConfig::clone(config),
+            None => self.client_config()?,
+        };
+        // What the pool above speaks.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let name = self.server_name.clone().map(ServerName::try_from);
+        let name = name.transpose().map_err(|error| {
+            TlsConfigError::because(
+                "the server name is neither a host name nor an address",
+                error,
+            )
+        })?;
+        Ok(TlsLayer::with_config(Arc::new(config), name))
+    }
+
+    fn client_config(&self) -> Result<ClientConfig, TlsConfigError> {
+        // Named here, so that a process-wide provider of somebody else's does not matter.
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(self.versions())
+            .map_err(|error| TlsConfigError::because("no usable protocol version", error))?
+            .with_root_certificates(self.roots()?);
+        let mut config = match &self.identity_pem {
+            Some((chain, key)) => {
+                let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
+                    TlsConfigError::because("the client's key is not a PEM private key", error)
+                })?;
+                builder
+                    .with_client_auth_cert(certificates(chain)?, key)
+                    .map_err(|error| {
+                        TlsConfigError::because(
+                            "the client's certificate and key do not fit",
+                            error,
+                        )
+                    })?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        if self.accept_invalid_certs {
+            accept_any(&mut config, &provider);
+        }
+        Ok(config)
+    }
+
+    fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
+        match self.min_version {
+            TlsVersion::Tls12 => FROM_12,
+            TlsVersion::Tls13 => FROM_13,
+        }
+    }
+
+    fn roots(&self) -> Result<RootCertStore, TlsConfigError> {
+        let mut roots = RootCertStore::empty();
+        if self.webpki_roots {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        for pem in &self.roots_pem {
+            for root in certificates(pem)? {
+                roots.add(root).map_err(|error| {
+                    TlsConfigError::because("a root certificate cannot be used as one", error)
+                })?;
+            }
+        }
+        if roots.is_empty() && !self.accept_invalid_certs {
+            return Err(TlsConfigError::new(
+                "nothing is trusted: give a root certificate, or leave webpki_roots on",
+            ));
+        }
+        Ok(roots)
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
+    let certificates = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| TlsConfigError::because("a certificate is not valid PEM", error))?;
+    if certificates.is_empty() {
+        return Err(TlsConfigError::new("the PEM text holds no certificate"));
+    }
+    Ok(certificates)
+}
+
+fn accept_any(config: &mut ClientConfig, provider: &CryptoProvider) {
+    tracing::warn!(
+        "danger_accept_invalid_certs is on: this client takes any certificate from anybody"
+    );
+    let verifier = AnyCertificate(provider.signature_verification_algorithms);
+    config
+        .dangerous()
+        .set_certificate_verifier(Arc::new(verifier));
+}
+
+impl fmt::Debug for TlsOptions {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsOptions")
+            .field("webpki_roots", &self.webpki_roots)
+            .field("roots_pem", &self.roots_pem.len())
+            .field("identity_pem", &self.identity_pem.is_some())
+            .field("server_name", &self.server_name)
+            .field("min_version", &self.min_version)
+            .field("accept_invalid_certs", &self.accept_invalid_certs)
+            .field("rustls_config", &self.config.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,280 @@
+//! The client over a real loopback upstream and a scripted DNS server.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty, Full};
+use support::{cached, client_with, text};
+use tokio::task::JoinSet;
+use tollgate::{Client, ErrorKind, OriginClient};
+use tollgate_testing::dns::{Answer, DnsServer, RecordType};
+use tollgate_testing::{Gate, Plain, Reply, Upstream};
+use tower::{Service, ServiceBuilder, ServiceExt};
+
+#[test]
+fn the_contract_holds_at_compile_time() {
+    fn clone_send_sync<T: Clone + Send + Sync + 'static>() {}
+    fn service<B>()
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<tollgate::BoxError>,
+        Client:
+            Service<Request<B>, Response = http::Response<tollgate::Body>, Error = tollgate::Error>,
+    {
+    }
+    fn send<T: Send + 'static>() {}
+    fn error<T: std::error::Error + Send + Sync + 'static>() {}
+
+    clone_send_sync::<Client>();
+    clone_send_sync::<tollgate::OriginClient>();
+    clone_send_sync::<tollgate::ClientBuilder>();
+    send::<tollgate::ResponseFuture>();
+    send::<tollgate::Body>();
+    error::<tollgate::Error>();
+    error::<tollgate::BuildError>();
+    service::<Empty<Bytes>>();
+    service::<Full<Bytes>>();
+    service::<http_body_util::combinators::BoxBody<Bytes, tollgate::BoxError>>();
+    service::<http_body_util::combinators::UnsyncBoxBody<Bytes, std::io::Error>>();
+    service::<tollgate::Body>();
+}
+
+#[tokio::test]
+async fn a_get_resolves_dials_and_answers_and_the_second_reuses_all_of_it() {
+    let upstream = Upstream::start(|_| Reply::ok("invoices")).await;
+    let dns = DnsServer::start().await;
+    dns.set(
+        "billing.internal",
+        Answer::addrs([upstream.addr().ip()]).ttl(30),
+    );
+    let client = Client::builder()
+        .resolver(cached::hickory(&dns))
+        .max_connections_per_origin(4)
+        .build()
+        .unwrap();
+    let origin = format!("http://billing.internal:{}", upstream.addr().port());
+
+    let response = client.get(format!("{origin}/v1/invoices")).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let first = *response.body().timings();
+    assert_eq!(text(response).await, "invoices");
+    let response = client.get(format!("{origin}/v1/invoices")).await.unwrap();
+    let second = *response.body().timings();
+    assert_eq!(text(response).await, "invoices");
+
+    assert!(!first.reused && first.dns.is_some() && first.connect.is_some());
+    assert!(second.reused && second.remote == Some(upstream.addr()));
+    let stats = client.stats(&origin).unwrap();
+    assert_eq!(
+        (stats.open, stats.idle, stats.active, stats.limit),
+        (1, 1, 0, Some(4))
+    );
+    assert_eq!((stats.opened, stats.reused, stats.queued), (1, 1, 0));
+    assert_eq!(dns.count("billing.internal", RecordType::A), 1);
+    let snapshot = client.snapshot();
+    assert_eq!(snapshot.origins.len(), 1);
+    assert_eq!(&*snapshot.names[0].name, "billing.internal");
+    assert!(snapshot.to_string().contains(&origin));
+    assert_eq!(client.stats("http://nobody.internal").map(|s| s.open), None);
+    assert_eq!(client.stats("no origin").map(|s| s.open), None);
+}
+
+#[tokio::test]
+async fn the_cap_holds_at_eight_times_its_concurrency_and_everyone_is_served() {
+    let upstream = Plain::builder()
+        .latency(Duration::from_millis(2))
+        .start()
+        .await;
+    let client = client_with(|b| b.max_connections_per_origin(8).max_waiting(1000));
+    let mut calls = JoinSet::new();
+    for _ in 0..64 {
+        let client = client.clone();
+        let uri = upstream.uri("/");
+        calls.spawn(async move {
+            for _ in 0..10 {
+                let response = client.get(uri.clone()).await.unwrap();
+                response.into_body().collect().await.unwrap();
+            }
+        });
+    }
+    while let Some(done) = calls.join_next().await {
+        done.unwrap();
+    }
+    let seen = upstream.stats();
+    assert_eq!(seen.requests, 640);
+    assert!(seen.peak_live <= 8, "{seen:?}");
+    assert_eq!(seen.accepted, 8, "{seen:?}");
+    let stats = &client.snapshot().origins[0];
+    assert_eq!((stats.open, stats.queued, stats.refused), (8, 0, 0));
+}
+
+#[tokio::test]
+async fn one_origin_has_a_cap_of_its_own() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| Reply::ok("ok").when(&held)).await;
+    let origin = format!("http://{}", upstream.addr());
+    let client = client_with(|b| {
+        b.max_connections_per_origin(1)
+            .origin(&*origin, |o| o.max_connections(3))
+    });
+    let mut calls = JoinSet::new();
+    for _ in 0..5 {
+        calls.spawn(client.get(upstream.uri("/")));
+    }
+    upstream.settled(|stats| stats.live == 3).await;
+    assert_eq!(client.stats(&origin).unwrap().limit, Some(3));
+    gate.open();
+    while let Some(done) = calls.join_next().await {
+        done.unwrap().unwrap().into_body().collect().await.unwrap();
+    }
+    assert_eq!(upstream.peak_live(), 3);
+}
+
+#[tokio::test]
+async fn the_client_stands_under_tower_http() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let client = client_with(|b| b);
+    let service = ServiceBuilder::new()
+        .layer(tower_http::trace::TraceLayer::new_for_http())
+        .service(client);
+    let request = Request::get(upstream.uri("/"))
+        .body(Full::new(Bytes::new()))
+        .unwrap();
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        "ok"
+    );
+}
+
+async fn ready(service: &mut OriginClient) -> &mut OriginClient {
+    ServiceExt::<Request<Empty<Bytes>>>::ready(service)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_single_origin_service_takes_requests_that_carry_only_a_path() {
+    let upstream = Upstream::start(|request| Reply::ok(request.target.clone())).await;
+    let client = client_with(|b| b.max_connections_per_origin(1));
+    let mut billing = client
+        .origin(&format!("http://{}", upstream.addr()))
+        .unwrap();
+    let request = || Request::get("/v1").body(Empty::<Bytes>::new()).unwrap();
+    let call = ready(&mut billing).await.call(request());
+
+    // The one connection is reserved: a clone is not ready.
+    let mut other = billing.clone();
+    let waited = tokio::time::timeout(Duration::from_millis(20), ready(&mut other)).await;
+    assert!(waited.is_err());
+    assert_eq!(text(call.await.unwrap()).await, "/v1");
+    assert_eq!(
+        text(ready(&mut other).await.call(request()).await.unwrap()).await,
+        "/v1"
+    );
+    assert_eq!(
+        client.origin("nothing").unwrap_err().kind(),
+        ErrorKind::InvalidRequest
+    );
+}
+
+#[tokio::test]
+async fn connections_leave_an_address_that_left_the_answer() {
+    let old = Upstream::builder().bind(([127, 0, 0, 1], 0)).start().await;
+    let port = old.addr().port();
+    let new = Upstream::builder()
+        .bind(([127, 0, 0, 2], port))
+        .start()
+        .await;
+    let dns = DnsServer::start().await;
+    dns.set("moving.internal", Answer::addrs([old.addr().ip()]).ttl(300));
+    let client = Client::builder()
+        .resolver(cached::hickory(&dns))
+        .build()
+        .unwrap();
+    let uri = format!("http://moving.internal:{port}/");
+    text(client.get(&*uri).await.unwrap()).await;
+    assert_eq!(old.live(), 1);
+
+    dns.set("moving.internal", Answer::addrs([new.addr().ip()]).ttl(300));
+    let names = client.dns().unwrap();
+    names.invalidate("moving.internal");
+    names.refresh("moving.internal");
+    old.settled(|stats| stats.live == 0).await;
+    text(client.get(&*uri).await.unwrap()).await;
+    assert_eq!(new.accepted(), 1);
+    let stats = client.stats(&uri).unwrap();
+    assert_eq!(stats.closed_for(tollgate::CloseReason::AddressGone), 1);
+}
+
+#[tokio::test]
+async fn a_dropped_client_closes_its_connections_and_ends_its_task() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let client = client_with(|b| b);
+    text(client.get(upstream.uri("/")).await.unwrap()).await;
+    assert_eq!(upstream.live(), 1);
+    drop(client);
+    upstream.settled(|stats| stats.live == 0).await;
+}
+
+#[tokio::test]
+async fn draining_lets_a_running_exchange_end_and_refuses_others() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| Reply::ok("ok").when(&held)).await;
+    let client = client_with(|b| b);
+    let running = tokio::spawn(client.get(upstream.uri("/")));
+    gate.reached(1).await;
+    let draining = tokio::spawn({
+        let client = client.clone();
+        async move { client.drain(Duration::from_secs(10)).await }
+    });
+    while !draining.is_finished() {
+        match client.get(upstream.uri("/")).await {
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Draining);
+                assert!(error.nothing_sent() && !error.is_retryable());
+                break;
+            }
+            Ok(_) => panic!("served while draining"),
+        }
+    }
+    gate.open();
+    text(running.await.unwrap().unwrap()).await;
+    assert_eq!(draining.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn warming_opens_connections_that_requests_then_use() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let client = client_with(|b| b);
+    let origin = format!("http://{}", upstream.addr());
+    client.warm(&origin, 2).unwrap();
+    upstream.settled(|stats| stats.live == 2).await;
+    text(client.get(upstream.uri("/")).await.unwrap()).await;
+    assert_eq!(upstream.accepted(), 2);
+}
+
+#[tokio::test]
+async fn two_observers_see_the_same_events() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let seen: [Arc<support::Opened>; 2] = Default::default();
+    let client = client_with(|b| b.observer(seen[0].clone()).observer(seen[1].clone()));
+    text(client.get(upstream.uri("/")).await.unwrap()).await;
+    assert_eq!(seen[0].count(), 1);
+    assert_eq!(seen[1].count(), 1);
+}
+
+#[test]
+fn a_second_installation_is_an_error_and_asking_first_is_not_one() {
+    let _early = tollgate::client();
+    tollgate::install(Client::new()).unwrap();
+    let error = tollgate::install(Client::new()).unwrap_err();
+    assert!(error.to_string().contains("stays"));
+    let _client = tollgate::client();
+}
