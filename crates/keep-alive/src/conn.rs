@@ -28,6 +28,8 @@ pub(crate) struct Conn {
     /// The lease that waits for hyper to finish.
     pub(crate) parked: Slot<Lease>,
     reason: OnceLock<CloseReason>,
+    /// What it will have been if it closes before its exchange is settled.
+    suspected: Mutex<Option<CloseReason>>,
     closing: AtomicBool,
     tunnel: AtomicBool,
     /// Since when a lease is parked.
@@ -44,6 +46,7 @@ impl Conn {
             resource: OnceLock::new(),
             parked: Slot::new(),
             reason: OnceLock::new(),
+            suspected: Mutex::new(None),
             closing: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
             parked_since: Mutex::new(None),
@@ -53,6 +56,21 @@ impl Conn {
     /// Why it was closed: what was said first counts.
     pub(crate) fn reason(&self) -> Option<CloseReason> {
         self.reason.get().copied()
+    }
+
+    /// If it closes now, this will have been why; `None` takes that back.
+    pub(crate) fn suspect(&self, reason: Option<CloseReason>) {
+        *self
+            .suspected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    pub(crate) fn suspected(&self) -> Option<CloseReason> {
+        *self
+            .suspected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_reason(&self, reason: CloseReason) {

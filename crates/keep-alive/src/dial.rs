@@ -34,6 +34,8 @@ pub(crate) fn start_with_place(pool: &Arc<OriginPool>) -> bool {
     if !pool.with(|inner| inner.engine.start_open(now)) {
         return false;
     }
+    // Before there is a connection: an origin that can never be reached is to be forgotten too.
+    pool.shared.maintenance.ensure(&pool.shared);
     pool.observe(|| Event::ConnectStarted {
         origin: &pool.origin,
     });
@@ -144,7 +146,6 @@ impl Opening {
             elapsed: self.started.elapsed(),
         });
         pool.with(|inner| inner.opened_locked(&conn, sender));
-        pool.shared.maintenance.ensure(&pool.shared);
         pool.shared.demand_changed(&pool);
         Some(driver)
     }
@@ -167,6 +168,7 @@ impl Opening {
         pool.shared.place_free();
         start(pool);
         pool.shared.demand_changed(pool);
+        pool.shared.maintenance.poke();
     }
 }
 

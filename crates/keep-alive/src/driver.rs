@@ -27,6 +27,7 @@ where
     // still parked can be settled.
     exchange: Exchange<I>,
     conn: Arc<Conn>,
+    ended: bool,
 }
 
 enum Exchange<I>
@@ -47,7 +48,25 @@ where
         Self {
             exchange: Exchange::Http(connection),
             conn,
+            ended: false,
         }
+    }
+
+    /// Why hyper ended the connection; `None` for one that may have become a tunnel, of which the
+    /// lease knows more.
+    fn reason_of(&self, result: &hyper::Result<()>) -> Option<CloseReason> {
+        let conn = &self.conn;
+        let reason = match result {
+            _ if conn.io.unsolicited() => CloseReason::Unsolicited,
+            Err(error) if is_unexpected_message(error) => CloseReason::Unsolicited,
+            Ok(()) if conn.may_become_tunnel() => return conn.suspected(),
+            _ if conn.suspected().is_some() => return conn.suspected(),
+            Err(_) => CloseReason::Error,
+            // Within an exchange the peer may close once it has said so, or when that is its end.
+            Ok(()) if conn.io.in_exchange() => CloseReason::PeerClose,
+            Ok(()) => CloseReason::PeerEof,
+        };
+        Some(reason)
     }
 
     fn collect_parked(&self) {
@@ -71,13 +90,12 @@ where
         }
         let polled = self.exchange.poll(cx);
         self.collect_parked();
+        self.ended = polled.is_ready();
         match polled {
             Poll::Ready(result) => {
-                let reason = match self.conn.io.unsolicited() {
-                    true => CloseReason::Unsolicited,
-                    false => reason_of(&result),
-                };
-                self.conn.set_reason(reason);
+                if let Some(reason) = self.reason_of(&result) {
+                    self.conn.set_reason(reason);
+                }
                 Poll::Ready(())
             }
             Poll::Pending if closing => Poll::Ready(()),
@@ -91,8 +109,10 @@ where
     I: Read + Write + Unpin + Send + 'static,
 {
     fn drop(&mut self) {
-        // Only a runtime that ends drops a driver without a reason given.
-        self.conn.set_reason(CloseReason::Shutdown);
+        // Only a runtime that ends drops a driver that has not ended.
+        if !self.ended {
+            self.conn.set_reason(CloseReason::Shutdown);
+        }
         self.exchange = Exchange::Over;
         self.collect_parked();
     }
@@ -115,14 +135,6 @@ where
             Self::Http(connection) => Self::Upgradeable(Box::pin(connection.with_upgrades())),
             other => other,
         };
-    }
-}
-
-fn reason_of(result: &hyper::Result<()>) -> CloseReason {
-    match result {
-        Ok(()) => CloseReason::PeerEof,
-        Err(error) if is_unexpected_message(error) => CloseReason::Unsolicited,
-        Err(_) => CloseReason::Error,
     }
 }
 

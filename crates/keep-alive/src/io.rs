@@ -51,6 +51,11 @@ impl IoState {
         self.received.load(Ordering::Acquire) > 0
     }
 
+    /// Whether a request has been handed over and its lease not yet given back.
+    pub(crate) fn in_exchange(&self) -> bool {
+        self.exchange.load(Ordering::Acquire) != IDLE
+    }
+
     /// Whether bytes came in while nothing was asked.
     pub(crate) fn unsolicited(&self) -> bool {
         self.unsolicited.load(Ordering::Acquire)

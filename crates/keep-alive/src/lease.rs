@@ -133,6 +133,7 @@ impl Lease {
         self.conn.io.head_arrived();
         if hint::forbids_reuse(version, headers) {
             self.retire = Some(CloseReason::PeerClose);
+            self.conn.suspect(self.retire);
         } else {
             self.hint = KeepAliveHint::of(headers);
         }
@@ -181,6 +182,9 @@ impl Lease {
             self.give_back();
             return;
         }
+        if dropped_early {
+            self.conn.suspect(Some(CloseReason::BodyDropped));
+        }
         let (origin, conn) = (self.origin.clone(), self.conn.clone());
         conn.parks_now();
         if let Some(lease) = conn.parked.park(self, Self::is_settled) {
@@ -220,6 +224,9 @@ impl Lease {
             },
         };
         let drained = self.dropped_early && reason.is_none();
+        if drained {
+            self.conn.suspect(None);
+        }
         self.origin
             .give_back(&self.conn, sender, returned, self.granted_at, drained);
     }

@@ -18,6 +18,10 @@ use crate::shared::Shared;
 /// closed. As long as the default idle timeout, which it would otherwise be under.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 
+/// How long an origin without a connection or a waiter is remembered: long enough for a dashboard
+/// that looks every 10 or 30 s to see its last counts, short enough for a crawler's memory.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
+
 /// The pool's maintenance task, as its pool sees it.
 #[derive(Default)]
 pub(crate) struct Maintenance {
@@ -102,7 +106,7 @@ impl Shared {
         let all = origins.all();
         let next = all.iter().filter_map(|pool| pool.tick(now)).min();
         drop(all);
-        origins.forget_unused();
+        origins.forget_unused(now);
         match next {
             Some(at) => Tick::At(at),
             None if origins.is_empty() => Tick::Idle,
@@ -123,10 +127,9 @@ impl OriginPool {
         let (next, stuck) = self.with(|inner| {
             inner.engine.tick(now);
             let stuck = inner.stuck_locked(now);
-            (
-                earliest(inner.engine.next_tick(), inner.next_stuck_locked()),
-                stuck,
-            )
+            let next = earliest(inner.engine.next_tick(), inner.next_stuck_locked());
+            inner.looked_after_at = earliest(next, inner.forget_at_locked(now));
+            (inner.looked_after_at, stuck)
         });
         for conn in stuck {
             conn.close(CloseReason::Stuck);
@@ -137,6 +140,32 @@ impl OriginPool {
 }
 
 impl Inner {
+    /// Whether something has come up that is due before maintenance looks here again.
+    #[inline]
+    pub(crate) fn needs_earlier_look_locked(&mut self) -> bool {
+        let Some(due) = self.engine.next_tick() else {
+            return false;
+        };
+        if self.looked_after_at.is_some_and(|planned| planned <= due) {
+            return false;
+        }
+        self.looked_after_at = Some(due);
+        true
+    }
+
+    /// When the origin is to be forgotten, if nobody uses it.
+    fn forget_at_locked(&mut self, now: Instant) -> Option<Instant> {
+        self.unused_since = match self.engine.is_empty() {
+            true => self.unused_since.or(Some(now)),
+            false => None,
+        };
+        self.unused_since.map(|since| since + FORGET_AFTER)
+    }
+
+    pub(crate) fn is_forgotten_locked(&mut self, now: Instant) -> bool {
+        self.forget_at_locked(now).is_some_and(|at| at <= now)
+    }
+
     fn stuck_locked(&self, now: Instant) -> Vec<Arc<crate::conn::Conn>> {
         let conns = self.conns.iter().flatten().map(|entry| &entry.conn);
         let stuck = conns.filter(|conn| {

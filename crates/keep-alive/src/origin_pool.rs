@@ -47,6 +47,10 @@ pub(crate) struct Inner {
     pub(crate) drained: u64,
     /// Until when connections are not reused, after bytes that nobody asked for.
     pub(crate) quarantined_until: Option<Instant>,
+    /// Since when maintenance has found nothing here.
+    pub(crate) unused_since: Option<Instant>,
+    /// When maintenance will look here next.
+    pub(crate) looked_after_at: Option<Instant>,
 }
 
 pub(crate) struct Entry {
@@ -88,6 +92,8 @@ impl OriginPool {
             closed_by: [0; CloseReason::ALL.len()],
             drained: 0,
             quarantined_until: None,
+            unused_since: None,
+            looked_after_at: None,
         };
         if shared.is_stopped() {
             inner.engine.drain(Instant::now());
@@ -104,15 +110,18 @@ impl OriginPool {
 
     /// Runs `f` under the lock, then carries out what the engine decided.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
-        let (result, effects) = self.inner.with(|inner| {
+        let ((result, early), effects) = self.inner.with(|inner| {
             let result = f(inner);
             if self.shared.total.is_some() {
                 let since = inner.engine.oldest_idle();
                 self.oldest_idle
                     .store(self.shared.stamp(since), Ordering::SeqCst);
             }
-            result
+            (result, inner.needs_earlier_look_locked())
         });
+        if early {
+            self.shared.maintenance.poke();
+        }
         if let Some(effects) = effects {
             self.carry_out(effects);
         }
@@ -261,7 +270,7 @@ impl OriginPool {
             return;
         };
         let now = Instant::now();
-        let reason = conn.reason().unwrap_or(CloseReason::Shutdown);
+        let reason = conn.reason().unwrap_or(CloseReason::PeerClose);
         let gone = self.with(|inner| {
             let gone = inner.engine.resource_gone(resource, now, reason)?;
             inner.count_closed_locked(&self.shared, gone.reason, now);
@@ -278,6 +287,8 @@ impl OriginPool {
             });
             self.shared.place_free();
             self.shared.gone.notify_waiters();
+            // The origin may now be one to forget.
+            self.shared.maintenance.poke();
         }
         crate::dial::start(self);
     }
@@ -291,6 +302,11 @@ impl OriginPool {
     /// Nothing is open, opening or waiting.
     pub(crate) fn is_unused(&self) -> bool {
         self.with(|inner| inner.engine.is_empty())
+    }
+
+    /// And has been so for a while.
+    pub(crate) fn is_forgotten(&self, now: Instant) -> bool {
+        self.with(|inner| inner.is_forgotten_locked(now))
     }
 
     /// The stamp of the oldest idle connection, 0 if there is none.

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use http::{HeaderValue, Uri};
+use tokio::time::Instant;
 use tollgate_core::{Origin, OriginRef};
 
 use crate::origin_pool::OriginPool;
@@ -63,11 +64,12 @@ impl Origins {
         table.iter().cloned().collect()
     }
 
-    /// Forgets the origins that nobody uses: no connection, nobody waiting, nobody holding them.
-    pub(crate) fn forget_unused(&self) {
+    /// Forgets the origins that nobody has used for a while: no connection, nobody waiting, nobody
+    /// holding them.
+    pub(crate) fn forget_unused(&self, now: Instant) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         // A request in progress holds a reference, and nobody can get one while this lock is held.
-        table.retain(|pool| Arc::strong_count(pool) > 1 || !pool.is_unused());
+        table.retain(|pool| Arc::strong_count(pool) > 1 || !pool.is_forgotten(now));
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -6,7 +6,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use http::Uri;
 use support::{Stack, assert_at_rest, cap, fetch, get, read};
+use tollgate_core::CloseReason;
 use tollgate_keep_alive::{KeepAliveErrorKind, KeepAliveLayer};
 use tollgate_testing::{Connector, Gate, Reply, Upstream};
 use tower::Layer;
@@ -165,85 +167,67 @@ async fn max_waiting_zero_means_never_to_queue_but_still_to_dial() {
 
 #[tokio::test]
 async fn a_full_total_closes_an_idle_connection_of_another_origin_at_once() {
-    let a = Upstream::start(|_| Reply::ok("a")).await;
-    let b = Upstream::start(|_| Reply::ok("b")).await;
-    let connector = tower::service_fn({
-        let (a_addr, a, b) = (a.addr(), Connector::tcp(a.addr()), Connector::tcp(b.addr()));
-        move |uri: http::Uri| {
-            let to = if uri.port_u16() == Some(a_addr.port()) {
-                a.clone()
-            } else {
-                b.clone()
-            };
-            tower::ServiceExt::oneshot(to, uri)
-        }
-    });
-    let layer = KeepAliveLayer::new().max_connections_total(NonZeroUsize::MIN);
-    let pool = layer.layer(connector);
-    assert_eq!(fetch(&pool, &a.uri("/")).await.unwrap(), "a");
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let connector = Connector::tcp(upstream.addr());
+    let pool = KeepAliveLayer::new()
+        .max_connections_total(NonZeroUsize::MIN)
+        .layer(connector.clone());
+    fetch(&pool, &Uri::from_static("http://a.test/"))
+        .await
+        .unwrap();
     let started = tokio::time::Instant::now();
-    assert_eq!(fetch(&pool, &b.uri("/")).await.unwrap(), "b");
+    fetch(&pool, &Uri::from_static("http://b.test/"))
+        .await
+        .unwrap();
     assert!(started.elapsed() < Duration::from_secs(1));
-    a.settled(|stats| stats.live == 0).await;
-    let origin = a.uri("/").to_string().parse().unwrap();
-    if let Some(stats) = pool.stats(&origin) {
-        assert_eq!(stats.closed_for(tollgate_core::CloseReason::Reclaimed), 1);
-    }
+    assert_eq!(connector.stats().peak_live, 1);
+    let a = pool.stats(&"http://a.test".parse().unwrap()).unwrap();
+    assert_eq!(a.closed_for(CloseReason::Reclaimed), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_origins_under_a_total_of_eight_all_finish_with_two_of_them_saturated() {
-    let mut upstreams = Vec::new();
-    for _ in 0..20 {
-        let delay = Duration::from_millis(2);
-        upstreams.push(Upstream::start(move |_| Reply::ok("ok").after(delay)).await);
-    }
-    let connector = Connector::tcp(upstreams[0].addr());
-    drop(connector);
-    let live = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let addrs: Vec<_> = upstreams
-        .iter()
-        .map(|u| (u.addr(), Connector::tcp(u.addr())))
-        .collect();
-    let probes: Vec<_> = addrs.iter().map(|(_, c)| c.clone()).collect();
-    let connector = tower::service_fn(move |uri: http::Uri| {
-        let port = uri.port_u16().unwrap();
-        let (_, to) = addrs
-            .iter()
-            .find(|(addr, _)| addr.port() == port)
-            .unwrap()
-            .clone();
-        tower::ServiceExt::oneshot(to, uri)
-    });
-    let layer = cap(8).max_connections_total(NonZeroUsize::new(8).unwrap());
-    let pool = layer.layer(connector);
+    const TOTAL: usize = 8;
+    let delay = Duration::from_millis(2);
+    let upstream = Upstream::builder()
+        .backlog(4096)
+        .reply(move |_| Reply::ok("ok").after(delay))
+        .start()
+        .await;
+    let connector = Connector::tcp(upstream.addr());
+    let layer = cap(TOTAL).max_connections_total(NonZeroUsize::new(TOTAL).unwrap());
+    let pool = layer.layer(connector.clone());
 
-    let mut tasks = Vec::new();
-    for (n, upstream) in upstreams.iter().enumerate() {
-        let callers = if n < 2 { 60 } else { 3 };
-        for _ in 0..callers {
-            let (pool, uri) = (pool.clone(), upstream.uri("/"));
-            tasks.push(tokio::spawn(async move {
+    let mut callers = Vec::new();
+    for origin in 0..20 {
+        let uri: Uri = format!("http://origin-{origin}.test/").parse().unwrap();
+        for _ in 0..if origin < 2 { 60 } else { 3 } {
+            let (pool, uri) = (pool.clone(), uri.clone());
+            callers.push(tokio::spawn(async move {
+                let mut longest = Duration::ZERO;
                 for _ in 0..10 {
+                    let started = tokio::time::Instant::now();
                     fetch(&pool, &uri).await.unwrap();
+                    longest = longest.max(started.elapsed());
                 }
+                (origin, longest)
             }));
         }
     }
-    let watch = tokio::spawn({
-        let (live, probes) = (live.clone(), probes.clone());
-        async move {
-            loop {
-                let now: usize = probes.iter().map(|probe| probe.stats().live).sum();
-                live.fetch_max(now, std::sync::atomic::Ordering::Relaxed);
-                tokio::task::yield_now().await;
-            }
+    let mut starved = Duration::ZERO;
+    for caller in join_all(callers).await {
+        let (origin, longest) = caller.unwrap();
+        if origin >= 2 {
+            starved = starved.max(longest);
         }
-    });
-    for task in tasks {
-        tollgate_testing::within(support::LONG, task).await.unwrap();
     }
-    watch.abort();
-    let live = live.load(std::sync::atomic::Ordering::Relaxed);
-    assert!(live <= 8, "{live} sockets at once under a total of 8");
+    assert!(
+        connector.stats().peak_live <= TOTAL,
+        "{:?}",
+        connector.stats()
+    );
+    assert!(
+        starved < Duration::from_secs(5),
+        "a small origin waited {starved:?}"
+    );
 }

@@ -1,5 +1,5 @@
 //! What the pool's tests have in common.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Stack {
         let (pool, origin) = (self.pool.clone(), self.origin.clone());
         let caller = std::panic::Location::caller();
         async move {
-            let deadline = std::time::Duration::from_secs(10);
+            let deadline = Duration::from_secs(10);
             let poll = async {
                 loop {
                     if let Some(stats) = pool.stats(&origin).filter(&holds) {

@@ -1,0 +1,346 @@
+//! When a lease ends, and when a connection may be used again.
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::Request;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use support::{LONG, Stack, cap, fetch, get, post, read, request, send};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tollgate_core::CloseReason;
+use tollgate_testing::{Gate, Reply, Upstream, within};
+
+#[tokio::test]
+async fn a_connection_serves_one_request_after_the_other() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let stack = Stack::new(&upstream, &cap(4));
+    for _ in 0..20 {
+        assert_eq!(fetch(&stack.pool, &upstream.uri("/")).await.unwrap(), "ok");
+    }
+    assert_eq!(upstream.accepted(), 1);
+    let stats = stack.stats();
+    assert_eq!((stats.opened, stats.reused, stats.idle), (1, 19, 1));
+}
+
+#[tokio::test]
+async fn a_streaming_body_holds_its_lease_to_the_end() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |request| match &*request.target {
+        "/stream" => Reply::chunked()
+            .chunk("one")
+            .wait(&held)
+            .chunk("two")
+            .end_chunks(),
+        _ => Reply::ok("other"),
+    })
+    .await;
+    let stack = Stack::new(&upstream, &cap(2));
+    let mut streaming = get(&stack.pool, &upstream.uri("/stream")).await.unwrap();
+    let first = streaming.body_mut().frame().await.unwrap().unwrap();
+    assert_eq!(first.into_data().unwrap(), "one");
+    assert_eq!(stack.stats().active, 1);
+
+    assert_eq!(
+        fetch(&stack.pool, &upstream.uri("/")).await.unwrap(),
+        "other"
+    );
+    let log = upstream.requests();
+    assert_ne!(
+        log[0].connection, log[1].connection,
+        "not on the connection of an open body"
+    );
+    gate.open();
+    assert_eq!(read(streaming).await.unwrap(), "two");
+    assert_eq!(stack.stats().active, 0);
+}
+
+#[tokio::test]
+async fn an_empty_response_frees_its_lease_at_the_head() {
+    let upstream = Upstream::start(|request| match &*request.target {
+        "/204" => Reply::head(204),
+        "/304" => Reply::head(304),
+        _ => Reply::ok(if request.method == "HEAD" {
+            "unsent"
+        } else {
+            ""
+        }),
+    })
+    .await;
+    let stack = Stack::new(&upstream, &cap(1));
+    let mut kept = Vec::new();
+    for (method, path) in [
+        ("GET", "/204"),
+        ("GET", "/304"),
+        ("HEAD", "/"),
+        ("GET", "/zero"),
+    ] {
+        kept.push(
+            send(&stack.pool, request(method, &upstream.uri(path)))
+                .await
+                .unwrap(),
+        );
+        assert_eq!(stack.stats().active, 0, "{method} {path} ends at its head");
+    }
+    assert_eq!(upstream.accepted(), 1);
+}
+
+#[tokio::test]
+async fn a_dropped_body_whose_rest_is_there_leaves_the_connection_in_use() {
+    let upstream = Upstream::start(|_| Reply::ok("short")).await;
+    let stack = Stack::new(&upstream, &cap(1));
+    let response = get(&stack.pool, &upstream.uri("/")).await.unwrap();
+    drop(response);
+    stack.settled(|stats| stats.in_flight == 0).await;
+    fetch(&stack.pool, &upstream.uri("/")).await.unwrap();
+    assert_eq!(upstream.accepted(), 1);
+}
+
+#[tokio::test]
+async fn a_dropped_body_whose_rest_is_not_there_costs_the_connection() {
+    let upstream = Upstream::start(|request| match &*request.target {
+        "/slow" => Reply::head(200)
+            .header("content-length", "10")
+            .body("half")
+            .hold(),
+        _ => Reply::ok("ok"),
+    })
+    .await;
+    let stack = Stack::new(&upstream, &cap(1));
+    let response = get(&stack.pool, &upstream.uri("/slow")).await.unwrap();
+    drop(response);
+    assert_eq!(fetch(&stack.pool, &upstream.uri("/")).await.unwrap(), "ok");
+    assert_eq!(upstream.accepted(), 2);
+    assert_eq!(stack.connector.stats().peak_live, 1);
+    assert_eq!(stack.stats().closed_for(CloseReason::BodyDropped), 1);
+}
+
+/// A request body that goes on when the gate opens.
+fn upload(gate: &Gate) -> impl http_body::Body<Data = Bytes, Error = std::io::Error> + use<> {
+    let gate = gate.clone();
+    let first = stream::iter([Ok(Frame::data(Bytes::from("first")))]);
+    let last = stream::once(async move {
+        gate.wait().await;
+        Ok(Frame::data(Bytes::from("last")))
+    });
+    StreamBody::new(first.chain(last).boxed())
+}
+
+#[tokio::test]
+async fn an_answer_before_the_upload_ends_frees_nothing_until_both_have_ended() {
+    let gate = Gate::new();
+    let upstream = Upstream::start(|request| match &*request.method {
+        "POST" => Reply::ok("early").before_body(),
+        _ => Reply::ok("ok"),
+    })
+    .await;
+    let stack = Stack::new(&upstream, &cap(2));
+    let request = Request::post(upstream.uri("/"))
+        .body(upload(&gate))
+        .unwrap();
+    let response = send(&stack.pool, request).await.unwrap();
+    assert_eq!(read(response).await.unwrap(), "early");
+    assert_eq!(stack.stats().in_flight, 1, "the upload goes on");
+
+    fetch(&stack.pool, &upstream.uri("/")).await.unwrap();
+    assert_eq!(upstream.requests()[1].connection, 1);
+    gate.open();
+    stack.settled(|stats| stats.in_flight == 0).await;
+    // The one that uploaded is whole again.
+    assert_eq!(stack.stats().open, 2);
+    assert_eq!(upstream.accepted(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_never_ends_is_given_up() {
+    let upstream = Upstream::start(|_| Reply::ok("early").before_body()).await;
+    let connector = tollgate_testing::Connector::memory(&upstream);
+    let pool = tower::Layer::layer(&cap(1), connector);
+    let gate = Gate::new();
+    let request = Request::post(upstream.uri("/"))
+        .body(upload(&gate))
+        .unwrap();
+    let response = tower::ServiceExt::oneshot(pool.clone(), request)
+        .await
+        .unwrap();
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        "early"
+    );
+    let origin = upstream.uri("/").to_string().parse().unwrap();
+    assert_eq!(pool.stats(&origin).unwrap().in_flight, 1);
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    let stats = pool.stats(&origin).unwrap();
+    assert_eq!(
+        (stats.in_flight, stats.closed_for(CloseReason::Stuck)),
+        (0, 1)
+    );
+}
+
+#[tokio::test]
+async fn an_upgrade_holds_the_lease_until_the_tunnel_is_dropped() {
+    let upstream = Upstream::start(|request| match &*request.target {
+        "/chat" => Reply::upgrade("echo"),
+        _ => Reply::ok("ok"),
+    })
+    .await;
+    let stack = Stack::new(&upstream, &cap(1));
+    let request = Request::get(upstream.uri("/chat"))
+        .header("connection", "upgrade")
+        .header("upgrade", "echo")
+        .body(http_body_util::Empty::<Bytes>::new())
+        .unwrap();
+    let response = send(&stack.pool, request).await.unwrap();
+    assert_eq!(response.status(), 101);
+    let upgraded = within(LONG, hyper::upgrade::on(response)).await.unwrap();
+    let mut tunnel = hyper_util::rt::TokioIo::new(upgraded);
+    tunnel.write_all(b"ping").await.unwrap();
+    let mut answer = [0; 4];
+    within(LONG, tunnel.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"ping");
+
+    let (pool, uri) = (stack.pool.clone(), upstream.uri("/"));
+    let next = tokio::spawn(async move { fetch(&pool, &uri).await.unwrap() });
+    stack.settled(|stats| stats.queued == 1).await;
+    assert_eq!(upstream.accepted(), 1, "the tunnel has the only place");
+    drop(tunnel);
+    assert_eq!(next.await.unwrap(), "ok");
+    assert_eq!(stack.stats().closed_for(CloseReason::Upgraded), 1);
+}
+
+#[tokio::test]
+async fn a_declined_upgrade_leaves_the_connection_in_use() {
+    let upstream = Upstream::start(|_| Reply::ok("no")).await;
+    let stack = Stack::new(&upstream, &cap(1));
+    for _ in 0..2 {
+        let request = Request::get(upstream.uri("/"))
+            .header("connection", "upgrade")
+            .header("upgrade", "echo")
+            .body(http_body_util::Empty::<Bytes>::new())
+            .unwrap();
+        let response = send(&stack.pool, request).await.unwrap();
+        assert_eq!(read(response).await.unwrap(), "no");
+    }
+    assert_eq!(upstream.accepted(), 1);
+}
+
+#[tokio::test]
+async fn interim_responses_complete_nothing() {
+    let upstream = Upstream::start(|_| {
+        Reply::raw("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")
+            .write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    })
+    .await;
+    let stack = Stack::new(&upstream, &cap(1));
+    for _ in 0..3 {
+        assert_eq!(fetch(&stack.pool, &upstream.uri("/")).await.unwrap(), "ok");
+    }
+    assert_eq!(upstream.accepted(), 1);
+}
+
+#[tokio::test]
+async fn what_the_peer_says_about_reuse_is_honoured_and_counted() {
+    let upstream = Upstream::start(|request| match &*request.target {
+        "/close" => Reply::ok("x").closing(),
+        "/http10" => Reply::http10("x"),
+        "/max" => Reply::ok("x").header("keep-alive", "timeout=30, max=2"),
+        "/now" => Reply::ok("x").header("keep-alive", "timeout=1"),
+        "/both" => Reply::chunked()
+            .header("content-length", "3")
+            .chunk("x")
+            .end_chunks(),
+        _ => Reply::ok("x"),
+    })
+    .await;
+    // Requests on one path, and how many connections they take.
+    for (path, requests, connections) in [
+        ("/close", 3, 3),
+        ("/http10", 3, 3),
+        ("/max", 6, 2),
+        ("/now", 2, 2),
+        ("/both", 2, 2),
+    ] {
+        let stack = Stack::new(&upstream, &cap(1));
+        let before = upstream.accepted();
+        for _ in 0..requests {
+            assert_eq!(
+                fetch(&stack.pool, &upstream.uri(path)).await.unwrap(),
+                "x",
+                "{path}"
+            );
+        }
+        assert_eq!(upstream.accepted() - before, connections, "{path}");
+        let stats = stack
+            .settled(|stats| stats.closed >= connections as u64 - 1)
+            .await;
+        let peer = stats.closed_for(CloseReason::PeerClose) + stats.closed_for(CloseReason::Idle);
+        assert_eq!(peer, stats.closed, "{path}: {stats:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_servers_hint_shortens_the_idle_timeout() {
+    let upstream = Upstream::start(|_| Reply::ok("x").header("keep-alive", "timeout=3")).await;
+    let connector = tollgate_testing::Connector::memory(&upstream);
+    let pool = tower::Layer::layer(&cap(1), connector.clone());
+    fetch(&pool, &upstream.uri("/")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_900)).await;
+    assert_eq!(connector.stats().live, 1);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(connector.stats().live, 0, "3 s less the margin of 1 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_close_on_time_without_anybody_asking() {
+    let upstream = Upstream::start(|_| Reply::ok("x")).await;
+    let connector = tollgate_testing::Connector::memory(&upstream);
+    let pool = tower::Layer::layer(&cap(8), connector.clone());
+    let uri = upstream.uri("/");
+    futures_util::future::join_all((0..8).map(|_| fetch(&pool, &uri))).await;
+    tokio::time::sleep(Duration::from_millis(29_900)).await;
+    let live = connector.stats().live;
+    assert!(live > 0);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(connector.stats().live, 0);
+    // And some time later the pool forgets the origin.
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert!(pool.snapshot().origins.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_replaced_when_its_lifetime_is_over() {
+    let upstream = Upstream::start(|_| Reply::ok("x")).await;
+    let connector = tollgate_testing::Connector::memory(&upstream);
+    let layer = cap(1).max_lifetime(Duration::from_secs(100));
+    let pool = tower::Layer::layer(&layer, connector.clone());
+    for _ in 0..30 {
+        fetch(&pool, &upstream.uri("/")).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    let opened = connector.stats().opened;
+    assert!(
+        (3..=4).contains(&opened),
+        "{opened} connections in 300 s of 100 s each"
+    );
+    assert_eq!(connector.stats().peak_live, 1);
+}
+
+#[tokio::test]
+async fn timings_tell_where_the_time_went() {
+    let upstream = Upstream::start(|_| Reply::ok("x").after(Duration::from_millis(20))).await;
+    let stack = Stack::new(&upstream, &cap(1).timings_in_extensions(true));
+    let first = get(&stack.pool, &upstream.uri("/")).await.unwrap();
+    let timings = *first.body().timings();
+    assert!(!timings.reused);
+    assert_eq!((timings.connection, timings.attempts), (1, 1));
+    assert!(timings.first_byte.unwrap() >= Duration::from_millis(20));
+    assert_eq!(first.extensions().get(), Some(&timings));
+    read(first).await.unwrap();
+    let second = post(&stack.pool, &upstream.uri("/"), "body").await.unwrap();
+    assert!(second.body().timings().reused);
+    assert_eq!(second.body().timings().queued, Duration::ZERO);
+}
