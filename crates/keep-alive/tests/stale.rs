@@ -147,7 +147,10 @@ async fn a_dead_connection_takes_the_ones_that_idled_longer_along() {
     let response = get(&stack.pool, &upstream.uri("/dies")).await.unwrap();
     read(response).await.unwrap();
     let stats = stack.settled(|stats| stats.open == 1).await;
-    assert_eq!((stats.closed, stats.closed_for(CloseReason::PeerEof)), (4, 3));
+    assert_eq!(
+        (stats.closed, stats.closed_for(CloseReason::PeerEof)),
+        (4, 3)
+    );
 }
 
 struct Dice(u64);
