@@ -21,14 +21,22 @@ use crate::origin_pool::{OriginPool, Place};
 
 /// Starts as many dials as there is unmet demand and room for.
 pub(crate) fn start(pool: &Arc<OriginPool>) {
-    while pool.with(|inner| inner.engine.wants_open(Instant::now())) {
-        if !pool.shared.take_place(pool) || !start_with_place(pool) {
+    // Bounded, since a runtime that is shutting down drops what it is given at once, and the demand
+    // for it is as it was.
+    for _ in 0..pool.shared.config.max_connecting_per_origin.get() {
+        let wanted = pool.with(|inner| inner.engine.wants_open(Instant::now()));
+        if !wanted || !pool.shared.take_place(pool) {
+            return;
+        }
+        if !start_with_place(pool) {
+            pool.shared.place_free();
             return;
         }
     }
 }
 
-/// Starts a dial for which a place was taken; gives the place back if it is not wanted any more.
+/// Starts a dial for which a place was taken; `false` if it is not wanted any more, and the place is
+/// still the caller's.
 pub(crate) fn start_with_place(pool: &Arc<OriginPool>) -> bool {
     let now = Instant::now();
     if !pool.with(|inner| inner.engine.start_open(now)) {

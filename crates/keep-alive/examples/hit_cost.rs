@@ -1,0 +1,290 @@
+//! What a request on an idle connection costs: instructions and allocations beside bare hyper.
+//!
+//! `cargo run --release -p tollgate-keep-alive --example hit_cost` prints the table and fails if a
+//! gate is missed. It needs valgrind for the instructions, which callgrind counts and which repeat
+//! from run to run; times do not, so there are none.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use bytes::Bytes;
+use http::{Request, Uri};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tollgate_keep_alive::KeepAlive;
+use tower::{Service, ServiceExt};
+
+/// Requests in the shorter run; the longer one has twice as many, and the difference is what counts.
+const REQUESTS: u64 = 2_000;
+
+/// A client, and what it may cost at most: instructions as a multiple of bare hyper's, and
+/// allocations more than bare hyper's.
+struct Row(&'static str, Option<(f64, f64)>);
+
+const ROWS: [Row; 5] = [
+    Row("bare", None),
+    Row("origin", Some((1.10, 1.0))),
+    Row("pool", Some((1.20, 2.0))),
+    Row("legacy", None),
+    Row("reqwest", None),
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    match args.get(1).map(String::as_str) {
+        Some("serve") => serve(),
+        Some("run") => run(
+            &args[2],
+            &args[3],
+            args[4].parse().expect("a number of requests"),
+        ),
+        _ => return gate(),
+    }
+    ExitCode::SUCCESS
+}
+
+fn gate() -> ExitCode {
+    let mut server = Server::start();
+    let mut out = std::io::stdout();
+    let mut bare = (0.0, 0.0);
+    let mut missed = false;
+    writeln!(
+        out,
+        "{:8} {:>12} {:>8} {:>8}",
+        "client", "instructions", "x bare", "allocs"
+    )
+    .ok();
+    for Row(client, limits) in ROWS {
+        let allocations = allocations(client, &server.addr);
+        let Some(instructions) = instructions(client, &server.addr) else {
+            writeln!(
+                out,
+                "{client:8} {:>12} {:>8} {allocations:>8.2}",
+                "no valgrind", "-"
+            )
+            .ok();
+            continue;
+        };
+        if client == "bare" {
+            bare = (instructions, allocations);
+        }
+        let ratio = instructions / bare.0;
+        let more = allocations - bare.1;
+        let ok = limits.is_none_or(|(times, extra)| ratio <= times && more <= extra + 0.05);
+        missed |= !ok;
+        let verdict = if ok { "" } else { "  MISSED" };
+        writeln!(
+            out,
+            "{client:8} {instructions:>12.0} {ratio:>8.3} {allocations:>8.2}{verdict}"
+        )
+        .ok();
+    }
+    server.stop();
+    if missed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Allocations per request, counted in a run of its own.
+fn allocations(client: &str, addr: &str) -> f64 {
+    let count = |requests: u64| {
+        let out = this(&["run", client, addr, &requests.to_string()])
+            .output()
+            .expect("runs");
+        assert!(
+            out.status.success(),
+            "{client}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        String::from_utf8_lossy(&out.stdout)
+            .trim()
+            .parse::<f64>()
+            .expect("prints a number")
+    };
+    (count(2 * REQUESTS) - count(REQUESTS)) / REQUESTS as f64
+}
+
+/// Instructions per request in user space; `None` without valgrind.
+fn instructions(client: &str, addr: &str) -> Option<f64> {
+    let count = |requests: u64| {
+        let exe = std::env::current_exe().expect("has a path");
+        let out = Command::new("valgrind")
+            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            .arg(exe)
+            .args(["run", client, addr, &requests.to_string()])
+            .output()
+            .ok()?;
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        let line = text.lines().find(|line| line.contains("Collected"))?;
+        line.rsplit(' ').next()?.parse::<f64>().ok()
+    };
+    Some((count(2 * REQUESTS)? - count(REQUESTS)?) / REQUESTS as f64)
+}
+
+fn this(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("has a path"));
+    command.args(args);
+    command
+}
+
+/// The upstream, in a process of its own so that its instructions are not counted.
+struct Server {
+    child: Child,
+    addr: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let mut child = this(&["serve"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("spawns");
+        let mut addr = String::new();
+        let stdout = child.stdout.take().expect("is piped");
+        BufReader::new(stdout)
+            .read_line(&mut addr)
+            .expect("prints its address");
+        Self {
+            child,
+            addr: addr.trim().to_owned(),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// Answers every request with 256 bytes.
+fn serve() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 256\r\ncontent-type: text/plain\r\n\r\n";
+    let answer: &'static str = format!("{head}{}", "x".repeat(256)).leak();
+    runtime().block_on(async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        writeln!(
+            std::io::stdout(),
+            "{}",
+            listener.local_addr().expect("is bound")
+        )
+        .ok();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.set_nodelay(true).ok();
+            tokio::spawn(async move {
+                let mut seen = Vec::new();
+                let mut buffer = [0; 4096];
+                while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+                    seen.extend_from_slice(&buffer[..n]);
+                    while let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n") {
+                        seen.drain(..end + 4);
+                        if stream.write_all(answer.as_bytes()).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Sends `requests` one after the other and prints how many allocations that took.
+fn run(client: &str, addr: &str, requests: u64) {
+    let info = allocation_counter::measure(|| {
+        runtime().block_on(async {
+            match client {
+                "bare" => bare(addr, requests).await,
+                "origin" => {
+                    let origin = format!("http://{addr}").parse().expect("an origin");
+                    let pool = KeepAlive::new(connector());
+                    let pool = pool.origin(&origin).expect("has a host");
+                    through(pool, &Uri::from_static("/fast"), requests).await;
+                }
+                "pool" => through(KeepAlive::new(connector()), &uri(addr), requests).await,
+                "legacy" => {
+                    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+                    through(client.build(connector()), &uri(addr), requests).await;
+                }
+                "reqwest" => reqwest(addr, requests).await,
+                other => panic!("no client {other}"),
+            }
+        });
+    });
+    writeln!(std::io::stdout(), "{}", info.count_total).ok();
+}
+
+fn uri(addr: &str) -> Uri {
+    format!("http://{addr}/fast").parse().expect("a URI")
+}
+
+fn connector() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector
+}
+
+async fn bare(addr: &str, requests: u64) {
+    let stream = TcpStream::connect(addr).await.expect("connects");
+    stream.set_nodelay(true).expect("is TCP");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .expect("needs no bytes");
+    tokio::spawn(connection);
+    let host = http::HeaderValue::from_str(addr).expect("is ASCII");
+    for _ in 0..requests {
+        sender.ready().await.expect("stays open");
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.uri_mut() = Uri::from_static("/fast");
+        request
+            .headers_mut()
+            .insert(http::header::HOST, host.clone());
+        let response = sender.send_request(request).await.expect("is answered");
+        read(response.into_body()).await;
+    }
+}
+
+async fn through<S, B>(mut service: S, uri: &Uri, requests: u64)
+where
+    S: Service<Request<Empty<Bytes>>, Response = http::Response<B>, Error: std::fmt::Debug>,
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Unpin,
+{
+    for _ in 0..requests {
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.uri_mut() = uri.clone();
+        let ready = service.ready().await.expect("is ready");
+        let response = ready.call(request).await.expect("is answered");
+        read(response.into_body()).await;
+    }
+}
+
+async fn reqwest(addr: &str, requests: u64) {
+    let client = reqwest::Client::new();
+    let uri = format!("http://{addr}/fast");
+    for _ in 0..requests {
+        let mut response = client.get(&uri).send().await.expect("is answered");
+        while response.chunk().await.expect("is whole").is_some() {}
+    }
+}
+
+async fn read<B>(mut body: B)
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Unpin,
+{
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.expect("is whole");
+        length += frame.data_ref().map_or(0, Bytes::len);
+    }
+    assert_eq!(length, 256);
+}
