@@ -1,9 +1,8 @@
 //! The cache: names, what is known of them, and the lookups under way. No Tower, no tasks, and time
 //! is an argument.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +18,8 @@ use crate::entry::{Entry, Life};
 use crate::error::{LookupError, LookupErrorKind};
 use crate::flights::Flights;
 use crate::name::{Folded, Key, is_localhost, is_never_found, is_valid, literal};
+use crate::outcome::Leftovers;
+use crate::random::Random;
 use crate::stats::{Counters, DnsStats, count};
 
 type Names = Map<Key, Arc<Entry>, UnitWeighter, foldhash::fast::RandomState, CountEvictions>;
@@ -36,7 +37,7 @@ pub(crate) struct Cache {
     pub(crate) changes: broadcast::Sender<DnsChange>,
     pub(crate) epoch: Instant,
     localhost: Arc<Entry>,
-    random: AtomicU64,
+    pub(crate) random: Random,
 }
 
 /// What the cache says to a lookup.
@@ -97,7 +98,7 @@ impl Cache {
             changes: broadcast::Sender::new(MAX_CHANGES),
             epoch: now,
             localhost: Arc::new(Entry::fixed(localhost, now)),
-            random: AtomicU64::new(RandomState::new().hash_one(0)),
+            random: Random::new(),
             config,
         }
     }
@@ -189,7 +190,7 @@ impl Cache {
         usage.last_used.store(self.millis(now), Relaxed);
         let start = match self.config.rotation {
             Rotation::RoundRobin => usage.seed.wrapping_add(served),
-            Rotation::Random => self.random_usize(),
+            Rotation::Random => self.random.next(),
             Rotation::AsResolved => 0,
         };
         let of = |len: usize| if len < 2 { 0 } else { start % len };
@@ -203,6 +204,15 @@ impl Cache {
         count(&self.counters.stale);
         let age = entry.age(now);
         self.serve(entry, now, Freshness::Stale { age })
+    }
+
+    /// Whether `name` is one that only a backend can know.
+    pub(crate) fn needs_backend(&self, name: &str) -> bool {
+        is_valid(name)
+            && literal(name).is_none()
+            && self.config.overrides.find(name).is_none()
+            && !is_localhost(name)
+            && !is_never_found(name)
     }
 
     pub(crate) fn stats(&self) -> DnsStats {
@@ -223,25 +233,6 @@ impl Cache {
     pub(crate) fn flights_locked(&self) -> MutexGuard<'_, Flights> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// `of`, less a random part of up to `per_cent` of it.
-    pub(crate) fn less_jitter(&self, of: Duration, per_cent: u32) -> Duration {
-        if !self.config.jitter {
-            return of;
-        }
-        // A thousandth of a thousandth is fine enough, and needs no floats.
-        let part = u32::try_from(self.random_usize() % 1_000).unwrap_or_default() * per_cent;
-        of.saturating_sub(of / 100_000 * part)
-    }
-
-    /// `SplitMix64`.
-    #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
-    pub(crate) fn random_usize(&self) -> usize {
-        let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) as usize
-    }
 }
 
 fn refusal(error: Option<&LookupError>) -> Probe {
@@ -259,9 +250,11 @@ fn not_found(name: &str) -> LookupError {
 pub(crate) struct CountEvictions(Arc<Counters>);
 
 impl Lifecycle<Key, Arc<Entry>> for CountEvictions {
-    type RequestState = ();
+    /// Kept until the map's lock is free.
+    type RequestState = Leftovers;
 
-    fn on_evict(&self, (): &mut (), _: Key, _: Arc<Entry>) {
+    fn on_evict(&self, evicted: &mut Leftovers, _: Key, entry: Arc<Entry>) {
         count(&self.0.evictions);
+        evicted.push(entry);
     }
 }

@@ -10,15 +10,18 @@ use tokio::time::{Instant, timeout_at};
 use tollgate_core::{BoxError, Event};
 use tower_service::Service;
 
+use crate::addrs::Addrs;
 use crate::answer::{Answer, IntoAnswer, Late};
 use crate::cache::{Cache, Probe, Served};
 use crate::config::Config;
 use crate::entry::Entry;
 use crate::error::{LookupError, LookupErrorKind};
-use crate::flights::{Flight, Joined};
+use crate::flight::Flight;
+use crate::flights::Joined;
 use crate::future::CachedDnsFuture;
 use crate::name::Key;
 use crate::stats::count;
+use crate::times::later;
 
 /// A backend, its types erased, so that the handle and the future have none.
 pub(crate) trait Ask: Send + Sync {
@@ -105,10 +108,17 @@ impl AnyEngine {
         now: Instant,
     ) -> CachedDnsFuture {
         if Handle::try_current().is_err() {
-            return CachedDnsFuture::ready(Err(no_runtime(name)));
+            return CachedDnsFuture::ready(self.stale_or(name, no_runtime(name), stale));
         }
         let receiver = match self.cache.join(name, now) {
-            Joined::Served(served) => return self.finish(name, served),
+            Joined::Served(mut served) => {
+                // An old answer is better than being refused for want of places.
+                if let Err(error) = served.result {
+                    served.event = served.event.filter(|_| stale.is_none());
+                    served.result = self.stale_or(name, error, stale);
+                }
+                return self.finish(name, served);
+            }
             Joined::Waiting(receiver) => receiver,
             Joined::Starting(receiver, flight) => {
                 self.launch(flight);
@@ -117,6 +127,22 @@ impl AnyEngine {
         };
         self.observe_cache(name, stale.is_none().then_some("miss"));
         CachedDnsFuture::waiting(self, Key::new(name), receiver, stale, now)
+    }
+
+    /// "Not found" is an answer and goes before an old one; a failure does not.
+    pub(crate) fn stale_or(
+        &self,
+        name: &str,
+        error: LookupError,
+        stale: Option<Arc<Entry>>,
+    ) -> Result<Addrs, LookupError> {
+        match stale {
+            Some(entry) if !error.is_not_found() => {
+                self.observe_cache(name, Some("stale"));
+                Ok(self.cache.serve_stale(entry, Instant::now()))
+            }
+            _ => Err(error),
+        }
     }
 
     /// Starts the refresh that `served` asks for, and gives its result.
@@ -156,7 +182,7 @@ impl AnyEngine {
 
     /// The task: at most as long as the hard stop, whoever is still waiting.
     async fn fly(self: Arc<Self>, flight: Flight) {
-        let stop = flight.started() + self.cache.config.hard_stop;
+        let stop = later(flight.started(), self.cache.config.hard_stop);
         let place = timeout_at(stop, self.lookups.acquire()).await;
         // A place that falls free at the very stop, because others stop too, is no use.
         let place = place.ok().filter(|_| Instant::now() < stop);

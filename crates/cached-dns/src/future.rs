@@ -13,6 +13,7 @@ use crate::entry::Entry;
 use crate::error::{LookupError, LookupErrorKind};
 use crate::flights::{Joined, Outcome};
 use crate::name::Key;
+use crate::times::later;
 
 /// The future of [`CachedDns`](crate::CachedDns): ready at once and without an allocation if the
 /// cache knows the name.
@@ -56,7 +57,7 @@ impl CachedDnsFuture {
             None => config.lookup_timeout,
         };
         Self(State::Waiting(Box::new(Waiting {
-            deadline: Box::pin(sleep_until(now + longest)),
+            deadline: Box::pin(sleep_until(later(now, longest))),
             engine,
             key,
             receiver,
@@ -109,15 +110,9 @@ impl Waiting {
             .serve(entry, Instant::now(), Freshness::Fresh)
     }
 
-    /// "Not found" is an answer and goes before an old one; a failure does not.
     fn stale_or(&mut self, error: LookupError) -> Result<Addrs, LookupError> {
-        match self.stale.take() {
-            Some(entry) if !error.is_not_found() => {
-                self.engine.observe_cache(self.key.as_str(), Some("stale"));
-                Ok(self.engine.cache.serve_stale(entry, Instant::now()))
-            }
-            _ => Err(error),
-        }
+        self.engine
+            .stale_or(self.key.as_str(), error, self.stale.take())
     }
 
     /// The lookup's task went away with its runtime: once, this caller starts another on its own.

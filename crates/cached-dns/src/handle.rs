@@ -49,9 +49,10 @@ impl DnsHandle {
     }
 
     /// Asks the backend for `name` in the background; until it answers, lookups get what is known.
-    /// `false` if a query is under way, or too many are, or there is no tokio runtime here.
+    /// `false` if a query is under way, or too many are, or there is no tokio runtime here, or the
+    /// name is one that is never asked for.
     pub fn refresh(&self, name: &str) -> bool {
-        crate::name::is_valid(name)
+        self.engine.cache.needs_backend(name)
             && tokio::runtime::Handle::try_current().is_ok()
             && self.engine.refresh(name)
     }
@@ -59,7 +60,7 @@ impl DnsHandle {
     /// [Refreshes](Self::refresh) those of `names` that the cache does not know, as at a start.
     pub fn prefetch<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
         for name in names {
-            if crate::name::literal(name).is_none() && !self.knows(name) {
+            if !self.knows(name) {
                 self.refresh(name);
             }
         }

@@ -10,17 +10,21 @@ mod demotion;
 mod engine;
 mod entry;
 mod error;
+mod flight;
 mod flights;
 mod future;
 mod handle;
 mod hosts;
 mod layer;
 mod name;
+mod outcome;
+mod random;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod service;
 mod snapshot;
 mod stats;
+mod times;
 
 pub use addrs::{Addrs, Freshness};
 pub use answer::{Answer, IntoAnswer};

@@ -1,15 +1,13 @@
 //! The cache in other people's clients.
-#![allow(clippy::unwrap_used, reason = "these are tests")]
-
-mod common;
 
 use bytes::Bytes;
-use common::*;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tollgate_testing::{Reply, Upstream};
+
+use crate::common::*;
 
 // Fault 27.
 #[tokio::test]

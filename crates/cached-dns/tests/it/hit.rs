@@ -1,11 +1,10 @@
 //! What a hit costs.
 
-mod common;
-
-use common::*;
 use hyper_util::client::legacy::connect::dns::Name;
 use tollgate_cached_dns::StaticHosts;
 use tower_service::Service;
+
+use crate::common::*;
 
 // Fault 23.
 #[test]

@@ -1,6 +1,4 @@
 //! A backend that says what a test wants, and counts how often it was asked.
-#![allow(dead_code, reason = "each test file uses a part")]
-#![allow(clippy::unwrap_used, reason = "this is for tests")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

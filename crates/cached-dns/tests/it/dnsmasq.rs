@@ -1,18 +1,15 @@
 //! Against a real name server: Debian's dnsmasq, if it is installed.
-#![cfg(all(feature = "hickory", unix))]
-#![allow(clippy::unwrap_used, reason = "these are tests")]
 #![allow(clippy::print_stderr, reason = "a test that does not run says so")]
-
-mod common;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use common::*;
 use tokio::time::{sleep, timeout};
 use tollgate_cached_dns::{CachedDns, CachedDnsLayer, Hickory};
+
+use crate::common::*;
 
 /// A running dnsmasq and its files; both are gone with the value.
 struct Dnsmasq {

@@ -1,0 +1,118 @@
+//! A and AAAA, apart.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
+use tollgate_testing::Gate;
+use tollgate_testing::dns::RecordType;
+
+use super::*;
+use crate::common::*;
+
+#[tokio::test]
+async fn both_families_come_in_one_answer_from_two_packets() {
+    let server = DnsServer::start().await;
+    server.set("a.test", both(&["127.0.0.1", "::1"]).ttl(30));
+    let dns = cached(hickory([&server]));
+    let found: Vec<_> = lookup(&dns, "a.test").await.unwrap().collect();
+    assert_eq!(found, [addr("::1"), addr("127.0.0.1")]);
+    assert_eq!(addrs(&dns, "a.test").await, ["127.0.0.1", "::1"]);
+    assert_eq!(server.total(), 2);
+    assert_eq!(dns.handle().snapshot()[0].ttl, secs(30));
+}
+
+// Fault 1.
+#[tokio::test]
+async fn five_hundred_cold_lookups_of_a_name_are_one_query_per_family() {
+    let server = DnsServer::start().await;
+    server.set("a.test", both(&["127.0.0.1", "::1"]).after(millis(20)));
+    let dns = cached(hickory([&server]));
+    let lookups = (0..500).map(|_| lookup(&dns, "a.test"));
+    for found in join_all(lookups).await {
+        assert_eq!(found.unwrap().len(), 2);
+    }
+    assert_eq!(server.count("a.test", RecordType::A), 1);
+    assert_eq!(server.count("a.test", RecordType::AAAA), 1);
+}
+
+/// Asks for ten names `x0.test` … `x9.test` and gives the shortest time that one took: a machine
+/// that is busy for a moment must not fail a test that measures.
+async fn quickest(dns: &CachedDns<Hickory>, check: impl Fn(Vec<String>)) -> Duration {
+    let mut shortest = Duration::MAX;
+    for n in 0..10 {
+        let asked = Instant::now();
+        let found = addrs(dns, &format!("x{n}.test")).await;
+        shortest = shortest.min(asked.elapsed());
+        check(found);
+    }
+    shortest
+}
+
+// Fault 11.
+#[tokio::test]
+async fn a_family_that_is_never_answered_costs_the_resolution_delay() {
+    let server = DnsServer::start().await;
+    server.script_all(|_| both(&["127.0.0.1"]).silent_to(RecordType::AAAA));
+    let dns = cached(hickory([&server]));
+    let took = quickest(&dns, |found| assert_eq!(found, ["127.0.0.1"])).await;
+    assert!(took >= millis(50) && took <= millis(60), "{took:?}");
+}
+
+// Fault 11.
+#[tokio::test]
+async fn a_family_that_comes_within_the_resolution_delay_is_in_the_answer() {
+    let server = DnsServer::start().await;
+    server.script_all(|query| match query.rtype {
+        RecordType::AAAA => both(&["::1"]).after(millis(30)),
+        _ => both(&["127.0.0.1"]),
+    });
+    // A longer delay, so that a busy machine does not make the late family later.
+    let dns = cached(hickory([&server]).resolution_delay(secs(5)));
+    let took = quickest(&dns, |found| assert_eq!(found, ["127.0.0.1", "::1"])).await;
+    assert!(took < millis(100), "{took:?}");
+}
+
+// Fault 11.
+#[tokio::test]
+async fn a_family_that_comes_late_joins_the_cached_answer() {
+    let server = DnsServer::start().await;
+    let gate = Gate::new();
+    let opened = gate.clone();
+    server.script("a.test", move |query| match query.rtype {
+        RecordType::AAAA => both(&["::1"]).when(&opened),
+        _ => both(&["127.0.0.1"]),
+    });
+    let dns = cached(hickory([&server]));
+    assert_eq!(addrs(&dns, "a.test").await, ["127.0.0.1"]);
+    assert!(dns.handle().snapshot()[0].ttl <= secs(10));
+    gate.open();
+    timeout(secs(5), async {
+        while addrs(&dns, "a.test").await.len() < 2 {
+            sleep(millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(dns.handle().snapshot()[0].ttl, secs(60));
+    assert_eq!(server.total(), 2);
+}
+
+// Fault 11.
+#[tokio::test]
+async fn a_family_that_fails_costs_nothing() {
+    let server = DnsServer::start().await;
+    server.script_all(|query| match query.rtype {
+        RecordType::AAAA => Answer::servfail(),
+        _ => both(&["127.0.0.1"]),
+    });
+    let dns = cached(hickory([&server]));
+    let took = quickest(&dns, |found| assert_eq!(found, ["127.0.0.1"])).await;
+    assert!(took < millis(50), "{took:?}");
+    assert!(
+        dns.handle()
+            .snapshot()
+            .iter()
+            .all(|name| name.ttl == secs(10))
+    );
+}
