@@ -1,10 +1,13 @@
 //! One call through the pool: a lease, an exchange on it, and what may be tried again.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 use tollgate_admission::Demand;
 use tollgate_core::{CloseReason, Event, Timings};
@@ -14,10 +17,10 @@ use crate::deadline::Deadline;
 use crate::erased::ErasedBody;
 use crate::error::{KeepAliveError, KeepAliveErrorKind};
 use crate::lease::Lease;
-use crate::origin_pool::OriginPool;
+use crate::origin_pool::{Demanded, OriginPool};
 use crate::request::{self, Replay};
 use crate::service::Owner;
-use crate::waiting::acquire;
+use crate::waiting::Waiting;
 
 /// One call: what has to be remembered from one attempt to the next.
 pub(crate) struct Call {
@@ -31,9 +34,20 @@ pub(crate) struct Call {
 }
 
 /// What an attempt that failed leaves to do.
-enum After {
+pub(crate) enum After {
     Again(Request<ErasedBody>),
-    Fail(KeepAliveErrorKind),
+    Fail(KeepAliveError),
+}
+
+/// hyper's future for a request that was handed over; it has no name.
+pub(crate) type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
+pub(crate) type Sent = Result<Response<Incoming>, TrySendError<Request<ErasedBody>>>;
+
+/// An attempt under way: everything but hyper's future.
+pub(crate) struct Attempt {
+    lease: Lease,
+    replay: Option<Replay>,
+    tunnel: Tunnel,
 }
 
 impl Call {
@@ -49,67 +63,95 @@ impl Call {
         }
     }
 
-    /// Carries the request through, on `lease` if the caller has one already.
+    /// Asks for a lease without waiting: the way of a call that finds an idle connection.
+    pub(crate) fn ask(
+        &mut self,
+        request: &Request<ErasedBody>,
+    ) -> Result<Demanded, KeepAliveError> {
+        self.deadline = request
+            .extensions()
+            .get::<Deadline>()
+            .map(|deadline| deadline.instant());
+        self.pool.demand(self.demand())
+    }
+
+    /// Hands the request to hyper.
+    pub(crate) fn send(
+        &mut self,
+        mut request: Request<ErasedBody>,
+        mut lease: Lease,
+    ) -> (Sending, Attempt) {
+        self.attempts += 1;
+        let tunnel = Tunnel::asked_by(&request);
+        if tunnel != Tunnel::No {
+            lease.allow_tunnel();
+        }
+        request::put_uri_in_wire_form(&mut request);
+        let replay = self.replay_of(&request, &lease);
+        request::put_host(&mut request, &self.pool.host);
+        let sending = Box::pin(lease.send(request));
+        (
+            sending,
+            Attempt {
+                lease,
+                replay,
+                tunnel,
+            },
+        )
+    }
+
+    /// Carries the request through with whatever waiting and starting again it takes.
     ///
     /// Cancel safe: a waiting call leaves the queue; an exchange in progress takes its connection
     /// with it, since HTTP/1 has no other way to stop; dials go on and serve others.
     pub(crate) async fn run(
         mut self,
         mut request: Request<ErasedBody>,
-        lease: Option<Lease>,
+        mut next: Demanded,
     ) -> Result<Response<KeepAliveBody>, KeepAliveError> {
-        self.deadline = request
-            .extensions()
-            .get::<Deadline>()
-            .map(|deadline| deadline.instant());
-        let mut lease = match lease {
-            Some(lease) => lease,
-            None => self.acquire().await?,
-        };
         loop {
-            self.attempts += 1;
+            let lease = match next {
+                Demanded::Lease(lease) => lease,
+                Demanded::Wait(ticket) => Waiting::new(self.pool.clone(), ticket).await?,
+            };
+            self.queued += lease.waited();
             if lease.conn().io.unread() {
                 lease.settle_pending_reads().await;
             }
             if lease.is_dead() {
+                self.attempts += 1;
                 lease.failed(CloseReason::PeerEof);
                 if self.attempts > self.pool.shared.config.retry.unsent {
                     return Err(self.error(KeepAliveErrorKind::ClosedBeforeSent));
                 }
             } else {
-                let replay = self.replay_of(&request, &lease);
-                request::put_on_wire_form(&mut request, &self.pool.host);
-                let tunnel = Tunnel::asked_by(&request);
-                if tunnel != Tunnel::No {
-                    lease.allow_tunnel();
-                }
-                match lease.send(request).await {
-                    Ok(response) => return Ok(self.finish(response, lease, tunnel)),
-                    Err(mut failure) => {
-                        let unsent = failure.take_message();
-                        let error = failure.into_error();
-                        match self.after(&error, unsent, replay, lease) {
-                            After::Again(again) => request = again,
-                            After::Fail(kind) => return Err(self.error(kind).with_source(error)),
-                        }
-                    }
+                let (sending, attempt) = self.send(request, lease);
+                match sending.await {
+                    Ok(response) => return Ok(self.finish(response, attempt)),
+                    Err(failure) => match self.after(failure, attempt) {
+                        After::Again(again) => request = again,
+                        After::Fail(error) => return Err(error),
+                    },
                 }
             }
-            self.pool.observe(|| Event::Retried {
-                origin: &self.pool.origin,
-                attempt: self.attempts + 1,
-            });
-            lease = self.acquire().await?;
+            next = self.ask_again()?;
         }
     }
 
-    async fn acquire(&mut self) -> Result<Lease, KeepAliveError> {
-        let demand = Demand::new()
+    /// Asks for a lease for another attempt.
+    pub(crate) fn ask_again(&self) -> Result<Demanded, KeepAliveError> {
+        let attempt = self.attempts + 1;
+        self.pool.observe(|| Event::Retried {
+            origin: &self.pool.origin,
+            attempt,
+        });
+        self.pool.demand(self.demand())
+    }
+
+    fn demand(&self) -> Demand {
+        Demand::new()
             .hard_deadline(self.deadline)
-            .retry(self.attempts > 0);
-        let lease = acquire(&self.pool, demand).await?;
-        self.queued += lease.waited();
-        Ok(lease)
+            .retry(self.attempts > 0)
     }
 
     fn replay_of(&self, request: &Request<ErasedBody>, lease: &Lease) -> Option<Replay> {
@@ -118,13 +160,14 @@ impl Call {
     }
 
     /// Decides what follows from an attempt that failed, and gives the lease back.
-    fn after(
+    pub(crate) fn after(
         &mut self,
-        error: &hyper::Error,
-        unsent: Option<Request<ErasedBody>>,
-        replay: Option<Replay>,
-        lease: Lease,
+        mut failure: TrySendError<Request<ErasedBody>>,
+        attempt: Attempt,
     ) -> After {
+        let unsent = failure.take_message();
+        let error = failure.into_error();
+        let Attempt { lease, replay, .. } = attempt;
         let lost = !error.is_parse() && !error.is_user();
         let silent = lost && !lease.conn().io.answered();
         let (reused, granted_at) = (lease.is_reused(), lease.granted_at());
@@ -134,32 +177,35 @@ impl Call {
             CloseReason::Error
         });
         if silent && reused {
-            // Those that have idled at least as long are most likely dead too: they are closed rather
-            // than tried one after the other.
+            // Those that have idled at least as long are most likely dead too: they are closed
+            // rather than tried one after the other.
             self.pool
                 .retire_idle_until(granted_at, CloseReason::PeerEof);
         }
-        match (unsent, replay) {
+        let kind = match (unsent, replay) {
             (Some(request), _) if self.attempts <= self.pool.shared.config.retry.unsent => {
-                After::Again(request)
+                return After::Again(request);
             }
-            (Some(_), _) => After::Fail(KeepAliveErrorKind::ClosedBeforeSent),
             (None, Some(replay)) if silent => {
                 self.replayed = true;
-                After::Again(replay.into_request())
+                return After::Again(replay.into_request());
             }
-            (None, _) if lost => After::Fail(KeepAliveErrorKind::ClosedAfterSent),
-            (None, _) => After::Fail(KeepAliveErrorKind::Exchange),
-        }
+            (Some(_), _) => KeepAliveErrorKind::ClosedBeforeSent,
+            (None, _) if lost => KeepAliveErrorKind::ClosedAfterSent,
+            (None, _) => KeepAliveErrorKind::Exchange,
+        };
+        After::Fail(self.error(kind).with_source(error))
     }
 
-    fn finish(
+    pub(crate) fn finish(
         &self,
         response: Response<Incoming>,
-        mut lease: Lease,
-        tunnel: Tunnel,
+        attempt: Attempt,
     ) -> Response<KeepAliveBody> {
-        lease.head_arrived(response.version(), response.headers());
+        let Attempt {
+            mut lease, tunnel, ..
+        } = attempt;
+        lease.head_arrived(&response);
         let mut timings = lease.timings();
         timings.queued = self.queued;
         timings.first_byte = Some(lease.granted_at().elapsed());
@@ -170,14 +216,9 @@ impl Call {
         } else {
             Some(lease)
         };
-        let copy = self
-            .pool
-            .shared
-            .config
-            .timings_in_extensions
-            .then_some(timings);
+        let in_extensions = self.pool.shared.config.timings_in_extensions;
         let mut response = response.map(|incoming| KeepAliveBody::new(incoming, lease, timings));
-        if let Some(timings) = copy {
+        if in_extensions {
             response.extensions_mut().insert(timings);
         }
         response

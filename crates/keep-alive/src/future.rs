@@ -1,14 +1,19 @@
 //! The future of a call.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::{fmt, mem};
 
-use http::Response;
+use http::{Request, Response};
+use hyper::client::conn::TrySendError;
 
 use crate::body::KeepAliveBody;
+use crate::erased::ErasedBody;
 use crate::error::KeepAliveError;
+use crate::exchange::{After, Attempt, Call, Sending};
+use crate::lease::Lease;
+use crate::origin_pool::Demanded;
 
 type Outcome = Result<Response<KeepAliveBody>, KeepAliveError>;
 
@@ -19,19 +24,80 @@ type Outcome = Result<Response<KeepAliveBody>, KeepAliveError>;
 #[must_use = "futures do nothing unless polled"]
 pub struct KeepAliveFuture(State);
 
+/// New → Sending (an idle connection was there) → Over; New or Sending → Running (it has to wait, or
+/// to start again) → Over.
 enum State {
-    /// The one allocation of a call: hyper's future for a sent request has no name.
+    New {
+        call: Call,
+        request: Request<ErasedBody>,
+        lease: Option<Lease>,
+    },
+    // hyper's future first: it is dropped before the lease that it uses.
+    Sending {
+        sending: Sending,
+        call: Call,
+        attempt: Attempt,
+    },
     Running(Pin<Box<dyn Future<Output = Outcome> + Send>>),
-    Failed(Option<KeepAliveError>),
+    Failed(KeepAliveError),
+    Over,
 }
 
 impl KeepAliveFuture {
-    pub(crate) fn new(call: impl Future<Output = Outcome> + Send + 'static) -> Self {
-        Self(State::Running(Box::pin(call)))
+    /// A call, on `lease` if the caller has reserved one.
+    pub(crate) const fn new(
+        call: Call,
+        request: Request<ErasedBody>,
+        lease: Option<Lease>,
+    ) -> Self {
+        Self(State::New {
+            call,
+            request,
+            lease,
+        })
     }
 
     pub(crate) const fn failed(error: KeepAliveError) -> Self {
-        Self(State::Failed(Some(error)))
+        Self(State::Failed(error))
+    }
+}
+
+impl State {
+    /// Takes the way of an idle connection if there is one; it is worth a way of its own, as nearly
+    /// every request takes it.
+    fn start(mut call: Call, request: Request<ErasedBody>, lease: Option<Lease>) -> Self {
+        let demanded = match lease {
+            Some(lease) => Ok(Demanded::Lease(lease)),
+            None => call.ask(&request),
+        };
+        match demanded {
+            Ok(Demanded::Lease(lease)) if lease.is_clean() => {
+                let (sending, attempt) = call.send(request, lease);
+                Self::Sending {
+                    sending,
+                    call,
+                    attempt,
+                }
+            }
+            Ok(demanded) => Self::run(call, request, demanded),
+            Err(error) => Self::Failed(error),
+        }
+    }
+
+    #[cold]
+    fn run(call: Call, request: Request<ErasedBody>, demanded: Demanded) -> Self {
+        Self::Running(Box::pin(call.run(request, demanded)))
+    }
+
+    #[cold]
+    fn after(mut call: Call, failure: TrySendError<Request<ErasedBody>>, attempt: Attempt) -> Self {
+        match call.after(failure, attempt) {
+            After::Fail(error) => Self::Failed(error),
+            After::Again(request) => match call.ask_again() {
+                Ok(demanded) => Self::run(call, request, demanded),
+                Err(error) => Self::Failed(error),
+            },
+        }
     }
 }
 
@@ -39,11 +105,37 @@ impl Future for KeepAliveFuture {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        match &mut self.0 {
-            State::Running(call) => call.as_mut().poll(cx),
-            State::Failed(error) => Poll::Ready(Err(error
-                .take()
-                .expect("a finished future is not polled again"))),
+        loop {
+            match &mut self.0 {
+                State::Sending { sending, .. } => {
+                    let sent = ready!(sending.as_mut().poll(cx));
+                    let State::Sending { call, attempt, .. } =
+                        mem::replace(&mut self.0, State::Over)
+                    else {
+                        unreachable!("it is sending")
+                    };
+                    match sent {
+                        Ok(response) => return Poll::Ready(Ok(call.finish(response, attempt))),
+                        Err(failure) => self.0 = State::after(call, failure, attempt),
+                    }
+                }
+                State::Running(running) => {
+                    let outcome = ready!(running.as_mut().poll(cx));
+                    self.0 = State::Over;
+                    return Poll::Ready(outcome);
+                }
+                _ => match mem::replace(&mut self.0, State::Over) {
+                    State::New {
+                        call,
+                        request,
+                        lease,
+                    } => {
+                        self.0 = State::start(call, request, lease);
+                    }
+                    State::Failed(error) => return Poll::Ready(Err(error)),
+                    _ => panic!("a finished call was polled again"),
+                },
+            }
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
+use http_body::Body;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -48,27 +49,22 @@ impl KeepAliveHint {
     }
 }
 
-/// Whether the head rules reuse out: the peer says so, is too old for keep-alive, or sent both a
-/// length and chunks, which another hop may read differently (RFC 9112 section 6.1).
-pub(crate) fn forbids_reuse(version: Version, headers: &HeaderMap) -> bool {
-    version < Version::HTTP_11
-        || (headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH))
-        || headers
-            .get_all(CONNECTION)
-            .iter()
-            .any(|value| has_token(value, "close"))
-}
-
-fn has_token(value: &HeaderValue, token: &str) -> bool {
-    let tokens = value.to_str().unwrap_or_default().split(',');
-    tokens
-        .map(str::trim)
-        .any(|part| part.eq_ignore_ascii_case(token))
+/// Whether the head rules reuse out beyond what hyper sees to (which closes after
+/// `Connection: close`): a peer too old for keep-alive, or one that sent both a length and chunks,
+/// which another hop may read differently (RFC 9112 section 6.1).
+pub(crate) fn forbids_reuse<B: Body>(response: &Response<B>) -> bool {
+    // A body of known size is not in chunks.
+    response.version() < Version::HTTP_11
+        || (response.body().size_hint().exact().is_none()
+            && response.headers().contains_key(TRANSFER_ENCODING)
+            && response.headers().contains_key(CONTENT_LENGTH))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type BoxBody = http_body_util::combinators::BoxBody<bytes::Bytes, std::convert::Infallible>;
 
     fn hint(text: &'static str) -> KeepAliveHint {
         KeepAliveHint::parse(&HeaderValue::from_static(text))
@@ -95,22 +91,34 @@ mod tests {
     }
 
     #[test]
-    fn a_length_beside_chunks_old_versions_and_close_forbid_reuse() {
-        let head = |pairs: &[(&'static str, &'static str)]| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in pairs {
-                headers.append(*name, HeaderValue::from_static(value));
+    fn a_length_beside_chunks_and_old_versions_forbid_reuse() {
+        let response = |version, body: BoxBody, names: &[&'static str]| {
+            let mut response = Response::new(body);
+            *response.version_mut() = version;
+            for name in names {
+                response
+                    .headers_mut()
+                    .insert(*name, HeaderValue::from_static("2"));
             }
-            forbids_reuse(Version::HTTP_11, &headers)
+            forbids_reuse(&response)
         };
-        assert!(!head(&[("content-length", "2")]));
-        assert!(!head(&[("connection", "keep-alive")]));
-        assert!(head(&[
-            ("content-length", "2"),
-            ("transfer-encoding", "chunked")
-        ]));
-        assert!(head(&[("connection", "foo, Close")]));
-        assert!(head(&[("connection", "foo"), ("connection", "close")]));
-        assert!(forbids_reuse(Version::HTTP_10, &HeaderMap::new()));
+        let chunks = || {
+            BoxBody::new(http_body_util::StreamBody::new(
+                futures_util::stream::empty(),
+            ))
+        };
+        let sized = || BoxBody::new(http_body_util::Full::new(bytes::Bytes::from("xx")));
+        assert!(!response(Version::HTTP_11, sized(), &["content-length"]));
+        assert!(!response(
+            Version::HTTP_11,
+            chunks(),
+            &["transfer-encoding"]
+        ));
+        assert!(response(
+            Version::HTTP_11,
+            chunks(),
+            &["content-length", "transfer-encoding"]
+        ));
+        assert!(response(Version::HTTP_10, sized(), &["content-length"]));
     }
 }

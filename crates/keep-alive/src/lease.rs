@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, Version};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
@@ -87,6 +87,11 @@ impl Lease {
         &self.conn
     }
 
+    /// Whether the request can be sent at once: nothing is there to be looked at first.
+    pub(crate) fn is_clean(&self) -> bool {
+        !self.conn.io.unread() && !self.is_dead()
+    }
+
     /// Whether the connection is of no use any more.
     pub(crate) fn is_dead(&self) -> bool {
         self.conn.is_closing() || self.sender.as_ref().is_none_or(Sender::is_closed)
@@ -128,14 +133,14 @@ impl Lease {
     }
 
     /// The head has come: what it says about reuse counts when the exchange is over.
-    pub(crate) fn head_arrived(&mut self, version: Version, headers: &http::HeaderMap) {
+    pub(crate) fn head_arrived(&mut self, response: &Response<Incoming>) {
         self.stage = Stage::Head;
         self.conn.io.head_arrived();
-        if hint::forbids_reuse(version, headers) {
+        if hint::forbids_reuse(response) {
             self.retire = Some(CloseReason::PeerClose);
             self.conn.suspect(self.retire);
         } else {
-            self.hint = KeepAliveHint::of(headers);
+            self.hint = KeepAliveHint::of(response.headers());
         }
     }
 

@@ -105,10 +105,10 @@ where
         let call = Call::new(self.owner.clone(), self.pool.clone());
         let request = request.map(ErasedBody::new);
         match mem::replace(&mut self.state, State::Idle) {
-            State::Ready(lease) => KeepAliveFuture::new(call.run(request, Some(lease))),
+            State::Ready(lease) => KeepAliveFuture::new(call, request, Some(lease)),
             State::Failed(error) => KeepAliveFuture::failed(error),
             // Called without being ready, which breaks Tower's contract: it waits inside the call.
-            State::Idle | State::Waiting(_) => KeepAliveFuture::new(call.run(request, None)),
+            State::Idle | State::Waiting(_) => KeepAliveFuture::new(call, request, None),
         }
     }
 }

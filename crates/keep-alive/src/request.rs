@@ -6,25 +6,28 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
 use crate::erased::ErasedBody;
 
-/// Gives the request the URI form and the `Host` its destination expects (RFC 9112 section 3.2):
-/// origin form, authority form for CONNECT, and a `Host` unless the caller set one.
-pub(crate) fn put_on_wire_form(request: &mut Request<ErasedBody>, host: &HeaderValue) {
-    if !request.headers().contains_key(HOST) {
-        request.headers_mut().insert(HOST, host.clone());
-    }
-    *request.version_mut() = Version::HTTP_11;
+/// Gives the request the URI form its destination expects (RFC 9112 section 3.2): origin form, and
+/// authority form for CONNECT.
+pub(crate) fn put_uri_in_wire_form(request: &mut Request<ErasedBody>) {
     if request.method() == Method::CONNECT {
         // hyper writes the authority alone; a path would be refused by every proxy.
         if let Some(authority) = request.uri().authority().cloned() {
             *request.uri_mut() = Uri::from(authority);
         }
-        return;
-    }
-    if request.uri().scheme().is_some() {
+    } else if request.uri().scheme().is_some() {
         let uri = std::mem::take(request.uri_mut());
         let path = uri.into_parts().path_and_query;
         *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     }
+}
+
+/// Adds the `Host` that HTTP/1.1 requires, unless the caller set one.
+pub(crate) fn put_host(request: &mut Request<ErasedBody>, host: &HeaderValue) {
+    request
+        .headers_mut()
+        .entry(HOST)
+        .or_insert_with(|| host.clone());
+    *request.version_mut() = Version::HTTP_11;
 }
 
 /// The head of a request that may be sent a second time.
@@ -73,7 +76,8 @@ mod tests {
         let mut request = Request::new(ErasedBody::EMPTY);
         *request.method_mut() = method;
         *request.uri_mut() = uri.parse().unwrap();
-        put_on_wire_form(&mut request, &HeaderValue::from_static("a.test"));
+        put_uri_in_wire_form(&mut request);
+        put_host(&mut request, &HeaderValue::from_static("a.test"));
         request
     }
 
@@ -101,7 +105,7 @@ mod tests {
         request
             .headers_mut()
             .insert(HOST, HeaderValue::from_static("other.test"));
-        put_on_wire_form(&mut request, &HeaderValue::from_static("a.test"));
+        put_host(&mut request, &HeaderValue::from_static("a.test"));
         assert_eq!(request.headers()[HOST], "other.test");
     }
 

@@ -235,7 +235,7 @@ where
         match origins.of_uri(request.uri(), shared) {
             Some(pool) => {
                 let call = Call::new(self.owner.clone(), pool);
-                KeepAliveFuture::new(call.run(request.map(ErasedBody::new), None))
+                KeepAliveFuture::new(call, request.map(ErasedBody::new), None)
             }
             None => KeepAliveFuture::failed(KeepAliveError::new(
                 KeepAliveErrorKind::InvalidRequest,

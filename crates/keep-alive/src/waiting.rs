@@ -7,23 +7,11 @@ use std::task::{Context, Poll, ready};
 
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tollgate_admission::{Demand, Ticket};
+use tollgate_admission::Ticket;
 
 use crate::error::{KeepAliveError, KeepAliveErrorKind};
 use crate::lease::Lease;
-use crate::origin_pool::{Demanded, OriginPool};
-
-/// Gets a lease: at once from what is idle, else in turn.
-pub(crate) async fn acquire(
-    pool: &Arc<OriginPool>,
-    demand: Demand,
-) -> Result<Lease, KeepAliveError> {
-    match pool.demand(demand)? {
-        Demanded::Lease(lease) => Ok(lease),
-        // Boxed: whoever finds an idle connection does not carry the room for waiting.
-        Demanded::Wait(ticket) => Box::pin(Waiting::new(pool.clone(), ticket)).await,
-    }
-}
+use crate::origin_pool::OriginPool;
 
 pin_project_lite::pin_project! {
     /// A place in the queue of one origin. Dropping it leaves the queue; a lease that was already
