@@ -19,6 +19,7 @@ use crate::error::{LookupError, LookupErrorKind};
 use crate::flights::Flights;
 use crate::name::{Folded, Key, is_localhost, is_never_found, is_valid, literal};
 use crate::outcome::Leftovers;
+use crate::probe::{Probe, Served};
 use crate::random::Random;
 use crate::stats::{Counters, DnsStats, count};
 
@@ -38,41 +39,6 @@ pub(crate) struct Cache {
     pub(crate) epoch: Instant,
     localhost: Arc<Entry>,
     pub(crate) random: Random,
-}
-
-/// What the cache says to a lookup.
-pub(crate) enum Probe {
-    Done(Served),
-    /// Ask the backend; if that fails, or takes too long, there is this.
-    Ask {
-        stale: Option<Arc<Entry>>,
-    },
-}
-
-pub(crate) struct Served {
-    pub(crate) result: Result<Addrs, LookupError>,
-    /// The result as an event says it.
-    pub(crate) event: Option<&'static str>,
-    /// This caller is the one to start a refresh.
-    pub(crate) refresh: bool,
-}
-
-impl Served {
-    fn ok(addrs: Addrs, event: Option<&'static str>) -> Self {
-        Self {
-            result: Ok(addrs),
-            event,
-            refresh: false,
-        }
-    }
-
-    pub(crate) fn failed(error: LookupError, event: &'static str) -> Self {
-        Self {
-            result: Err(error),
-            event: Some(event),
-            refresh: false,
-        }
-    }
 }
 
 impl Cache {
@@ -161,11 +127,11 @@ impl Cache {
             Life::Gone => return Probe::Ask { stale: None },
             Life::Negative => {
                 count(&self.counters.negative);
-                return refusal(entry.negative.as_ref());
+                return Probe::refusal(entry.negative.as_ref());
             }
             Life::Failed => {
                 count(&self.counters.failure_cached);
-                return refusal(entry.failure.as_ref().map(|failure| &failure.error));
+                return Probe::refusal(entry.failure.as_ref().map(|failure| &failure.error));
             }
         };
         count(counter);
@@ -232,13 +198,6 @@ impl Cache {
 
     pub(crate) fn flights_locked(&self) -> MutexGuard<'_, Flights> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn refusal(error: Option<&LookupError>) -> Probe {
-    match error {
-        Some(error) => Probe::Done(Served::failed(error.clone(), "negative")),
-        None => Probe::Ask { stale: None },
     }
 }
 

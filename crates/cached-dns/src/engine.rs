@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use crate::addrs::Addrs;
 use crate::answer::{Answer, IntoAnswer, Late};
-use crate::cache::{Cache, Probe, Served};
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::entry::Entry;
 use crate::error::{LookupError, LookupErrorKind};
@@ -20,6 +20,7 @@ use crate::flight::Flight;
 use crate::flights::Joined;
 use crate::future::CachedDnsFuture;
 use crate::name::Key;
+use crate::probe::{Probe, Served};
 use crate::stats::count;
 use crate::times::later;
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::cache::{Cache, Probe, Served};
+use crate::cache::Cache;
 use crate::entry::Entry;
 use crate::error::{LookupError, LookupErrorKind};
 use crate::flight::Flight;
 use crate::name::Key;
+use crate::probe::{Probe, Served};
 use crate::stats::count;
 
 /// What those who wait are told.

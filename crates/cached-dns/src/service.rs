@@ -11,13 +11,13 @@ use tower_service::Service;
 use crate::addrs::Addrs;
 use crate::answer::IntoAnswer;
 use crate::backend::Gai;
-use crate::cache::Probe;
 use crate::config::Config;
 use crate::engine::{AnyEngine, Engine, probe};
 use crate::error::LookupError;
 use crate::future::CachedDnsFuture;
 use crate::handle::DnsHandle;
 use crate::layer::CachedDnsLayer;
+use crate::probe::Probe;
 
 /// A resolver that caches what the backend `B` says. Made by
 /// [`CachedDnsLayer`](crate::CachedDnsLayer).
