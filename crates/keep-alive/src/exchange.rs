@@ -23,6 +23,7 @@ use crate::service::Owner;
 use crate::waiting::Waiting;
 
 /// One call: what has to be remembered from one attempt to the next.
+#[derive(Clone)]
 pub(crate) struct Call {
     /// A pool lives at least as long as the calls through it wait.
     _owner: Arc<Owner>,
@@ -39,15 +40,14 @@ pub(crate) enum After {
     Fail(KeepAliveError),
 }
 
-/// hyper's future for a request that was handed over; it has no name.
-pub(crate) type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
-pub(crate) type Sent = Result<Response<Incoming>, TrySendError<Request<ErasedBody>>>;
+/// An exchange under way: hyper's future, which has no name, and what is needed if it fails.
+pub(crate) type Sending =
+    Pin<Box<dyn Future<Output = Result<Response<Incoming>, Box<Failure>>> + Send>>;
 
-/// An attempt under way: everything but hyper's future.
-pub(crate) struct Attempt {
-    lease: Lease,
+/// How an exchange failed. Boxed, so that those which do not fail move less.
+pub(crate) struct Failure {
+    error: TrySendError<Request<ErasedBody>>,
     replay: Option<Replay>,
-    tunnel: Tunnel,
 }
 
 impl Call {
@@ -79,25 +79,24 @@ impl Call {
     pub(crate) fn send(
         &mut self,
         mut request: Request<ErasedBody>,
-        mut lease: Lease,
-    ) -> (Sending, Attempt) {
+        lease: &mut Lease,
+    ) -> (Sending, Tunnel) {
         self.attempts += 1;
         let tunnel = Tunnel::asked_by(&request);
         if tunnel != Tunnel::No {
             lease.allow_tunnel();
         }
         request::put_uri_in_wire_form(&mut request);
-        let replay = self.replay_of(&request, &lease);
+        let replay = self.replay_of(&request, lease);
         request::put_host(&mut request, &self.pool.host);
-        let sending = Box::pin(lease.send(request));
-        (
-            sending,
-            Attempt {
-                lease,
-                replay,
-                tunnel,
-            },
-        )
+        let sent = lease.send(request);
+        let sending = Box::pin(async move {
+            match sent.await {
+                Ok(response) => Ok(response),
+                Err(error) => Err(Box::new(Failure { error, replay })),
+            }
+        });
+        (sending, tunnel)
     }
 
     /// Carries the request through with whatever waiting and starting again it takes.
@@ -110,7 +109,7 @@ impl Call {
         mut next: Demanded,
     ) -> Result<Response<KeepAliveBody>, KeepAliveError> {
         loop {
-            let lease = match next {
+            let mut lease = match next {
                 Demanded::Lease(lease) => lease,
                 Demanded::Wait(ticket) => Waiting::new(self.pool.clone(), ticket).await?,
             };
@@ -125,10 +124,10 @@ impl Call {
                     return Err(self.error(KeepAliveErrorKind::ClosedBeforeSent));
                 }
             } else {
-                let (sending, attempt) = self.send(request, lease);
+                let (sending, tunnel) = self.send(request, &mut lease);
                 match sending.await {
-                    Ok(response) => return Ok(self.finish(response, attempt)),
-                    Err(failure) => match self.after(failure, attempt) {
+                    Ok(response) => return Ok(self.finish(response, lease, tunnel)),
+                    Err(failure) => match self.after(*failure, lease) {
                         After::Again(again) => request = again,
                         After::Fail(error) => return Err(error),
                     },
@@ -160,14 +159,10 @@ impl Call {
     }
 
     /// Decides what follows from an attempt that failed, and gives the lease back.
-    pub(crate) fn after(
-        &mut self,
-        mut failure: TrySendError<Request<ErasedBody>>,
-        attempt: Attempt,
-    ) -> After {
-        let unsent = failure.take_message();
-        let error = failure.into_error();
-        let Attempt { lease, replay, .. } = attempt;
+    pub(crate) fn after(&mut self, failure: Failure, lease: Lease) -> After {
+        let Failure { mut error, replay } = failure;
+        let unsent = error.take_message();
+        let error = error.into_error();
         let lost = !error.is_parse() && !error.is_user();
         let silent = lost && !lease.conn().io.answered();
         let (reused, granted_at) = (lease.is_reused(), lease.granted_at());
@@ -200,11 +195,9 @@ impl Call {
     pub(crate) fn finish(
         &self,
         response: Response<Incoming>,
-        attempt: Attempt,
+        mut lease: Lease,
+        tunnel: Tunnel,
     ) -> Response<KeepAliveBody> {
-        let Attempt {
-            mut lease, tunnel, ..
-        } = attempt;
         lease.head_arrived(&response);
         let mut timings = lease.timings();
         timings.queued = self.queued;
@@ -234,7 +227,7 @@ impl Call {
 
 /// How a request asks to leave HTTP.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Tunnel {
+pub(crate) enum Tunnel {
     No,
     Upgrade,
     Connect,

@@ -1,11 +1,15 @@
 //! What a request on an idle connection costs: instructions and allocations beside bare hyper.
 //!
-//! `cargo run --release -p tollgate-keep-alive --example hit_cost` prints the table and fails if a
-//! gate is missed. It needs valgrind for the instructions, which callgrind counts and which repeat
-//! from run to run; times do not, so there are none.
+//! `cargo run --release -p tollgate-cost` prints the table and fails if a gate is missed. It needs
+//! valgrind for the instructions, which callgrind counts and which repeat from run to run; times do
+//! not, so there are none.
+//!
+//! Every client runs beside one idle timer, as every service has some: a runtime that has a timer
+//! looks at the clock whenever it sleeps, and that is no cost of whoever set the second one.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Uri};
@@ -203,6 +207,7 @@ fn serve() {
 fn run(client: &str, addr: &str, requests: u64) {
     let info = allocation_counter::measure(|| {
         runtime().block_on(async {
+            tokio::spawn(tokio::time::sleep(Duration::from_secs(3600)));
             match client {
                 "bare" => bare(addr, requests).await,
                 "origin" => {
