@@ -1,0 +1,212 @@
+//! The load: a fixed number of workers, each with one request under way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use http::Uri;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::BoxError;
+use crate::client::{Client, Failure};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    pub(crate) uri: Uri,
+    pub(crate) requests: u64,
+    pub(crate) concurrency: u16,
+    /// What each request may take, its queueing included.
+    pub(crate) deadline: Duration,
+}
+
+/// How far the load has come. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    started: AtomicU64,
+    done: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Progress {
+    /// Takes the next request, if there is one left.
+    fn next(&self, requests: u64) -> bool {
+        self.0.started.fetch_add(1, Relaxed) < requests
+    }
+
+    pub(crate) fn done(&self) -> u64 {
+        self.0.done.load(Relaxed)
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.0.failed.load(Relaxed)
+    }
+}
+
+/// What came of a load, or of one worker's part.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) elapsed: Duration,
+    /// Of each request that was answered, in microseconds.
+    pub(crate) latencies: Vec<u32>,
+    pub(crate) errors: BTreeMap<String, u64>,
+    pub(crate) longest_wait: Duration,
+}
+
+impl Tally {
+    fn fail(&mut self, Failure(kind): Failure) {
+        *self.errors.entry(kind.into_owned()).or_default() += 1;
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.latencies.extend(other.latencies);
+        for (kind, count) in other.errors {
+            *self.errors.entry(kind).or_default() += count;
+        }
+        self.longest_wait = self.longest_wait.max(other.longest_wait);
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    /// The latency that this share of the answered requests did not exceed; the latencies must be
+    /// sorted.
+    pub(crate) fn quantile(&self, share: f64) -> u32 {
+        let last = self.latencies.len().saturating_sub(1);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a share of a length is a length"
+        )]
+        let at = (last as f64 * share).round() as usize;
+        self.latencies.get(at).copied().unwrap_or(0)
+    }
+}
+
+/// Runs the load to its end.
+pub(crate) async fn run<C: Client>(
+    client: C,
+    load: &Load,
+    progress: &Progress,
+) -> Result<Tally, BoxError> {
+    let begin = Instant::now();
+    let workers = u64::from(load.concurrency).min(load.requests);
+    let mut all = JoinSet::new();
+    for _ in 0..workers {
+        all.spawn(work(client.clone(), load.clone(), progress.clone()));
+    }
+    let mut tally = Tally::default();
+    while let Some(part) = all.join_next().await {
+        tally.absorb(part?);
+    }
+    tally.elapsed = begin.elapsed();
+    tally.latencies.sort_unstable();
+    Ok(tally)
+}
+
+async fn work<C: Client>(client: C, load: Load, progress: Progress) -> Tally {
+    let mut tally = Tally::default();
+    while progress.next(load.requests) {
+        let begin = Instant::now();
+        let result = timeout(load.deadline, client.get(load.uri.clone())).await;
+        match result.unwrap_or_else(|_| Err(Failure("timeout".into()))) {
+            Ok(answer) => {
+                let micros = begin.elapsed().as_micros();
+                tally.latencies.push(micros.try_into().unwrap_or(u32::MAX));
+                tally.longest_wait = tally.longest_wait.max(answer.queued);
+            }
+            Err(failure) => {
+                progress.0.failed.fetch_add(1, Relaxed);
+                tally.fail(failure);
+            }
+        }
+        progress.0.done.fetch_add(1, Relaxed);
+    }
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::client::{Answer, Pool};
+
+    use super::*;
+
+    /// Answers in no time, but every fifth request.
+    #[derive(Clone, Default)]
+    struct Fake(Arc<AtomicU64>);
+
+    impl Client for Fake {
+        async fn get(&self, _: Uri) -> Result<Answer, Failure> {
+            let nth = self.0.fetch_add(1, Relaxed);
+            match nth % 5 {
+                0 => Err(Failure("refused".into())),
+                _ => Ok(Answer {
+                    queued: Duration::from_millis(nth),
+                }),
+            }
+        }
+
+        fn pool(&self) -> Pool {
+            Pool::default()
+        }
+    }
+
+    /// Never answers.
+    #[derive(Clone)]
+    struct Mute;
+
+    impl Client for Mute {
+        async fn get(&self, _: Uri) -> Result<Answer, Failure> {
+            std::future::pending().await
+        }
+
+        fn pool(&self) -> Pool {
+            Pool::default()
+        }
+    }
+
+    fn load(requests: u64, concurrency: u16) -> Load {
+        Load {
+            uri: Uri::from_static("http://a/"),
+            requests,
+            concurrency,
+            deadline: Duration::from_secs(1),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_request_is_sent_once_and_counted_once() {
+        let (client, progress) = (Fake::default(), Progress::default());
+        let tally = run(client.clone(), &load(100, 7), &progress).await.unwrap();
+        assert_eq!(client.0.load(Relaxed), 100);
+        assert_eq!((tally.latencies.len(), tally.failed()), (80, 20));
+        assert_eq!((progress.done(), progress.failed()), (100, 20));
+        assert_eq!(tally.longest_wait, Duration::from_millis(99));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_never_answers_does_not_hold_up_the_load_for_ever() {
+        let tally = run(Mute, &load(3, 8), &Progress::default()).await.unwrap();
+        assert_eq!(tally.errors, BTreeMap::from([("timeout".to_owned(), 3)]));
+        assert_eq!(tally.elapsed, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn quantiles_are_of_the_answers_that_came() {
+        let tally = Tally {
+            latencies: (0..=100).collect(),
+            ..Tally::default()
+        };
+        assert_eq!(
+            [0.5, 0.99, 1.0].map(|share| tally.quantile(share)),
+            [50, 99, 100]
+        );
+        assert_eq!(Tally::default().quantile(0.5), 0);
+    }
+}

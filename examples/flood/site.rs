@@ -1,0 +1,195 @@
+//! Where the load goes, and who counts there.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use http::Uri;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tollgate_testing::dns::Answer;
+use tollgate_testing::{DnsServer, Plain};
+
+use crate::BoxError;
+use crate::cli::Args;
+use crate::meter::Meter;
+use crate::resolver::Resolver;
+use crate::time_wait;
+
+/// The name of the upstream that flood brings along.
+const NAME: &str = "billing.internal";
+
+/// How long its address may be remembered, in seconds: longer than a run.
+const TTL: u32 = 60;
+
+/// What reaching the server may take before the load is called off.
+const CHECK: Duration = Duration::from_secs(5);
+
+/// One client's upstream, with its counters.
+///
+/// Each client has an upstream and a nameserver of its own, all of a kind, so that no count and no
+/// socket of one run is left in the next.
+pub(crate) struct Site {
+    uri: Uri,
+    port: u16,
+    meter: Meter,
+    resolver: Resolver,
+    own: Option<(Plain, DnsServer)>,
+}
+
+/// What a run did to the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) opened: u64,
+    pub(crate) peak_open: u64,
+    pub(crate) dns_queries: u64,
+    pub(crate) time_wait: Option<usize>,
+}
+
+impl Site {
+    pub(crate) async fn open(args: &Args) -> Result<Self, BoxError> {
+        match &args.url {
+            Some(url) => Ok(Self::remote(url)),
+            None => Self::own(args.delay).await,
+        }
+    }
+
+    fn remote(url: &Uri) -> Self {
+        Self {
+            uri: url.clone(),
+            port: url.port_u16().unwrap_or(80),
+            meter: Meter::default(),
+            resolver: Resolver::system(),
+            own: None,
+        }
+    }
+
+    async fn own(delay: Duration) -> Result<Self, BoxError> {
+        let upstream = Plain::builder().latency(delay).start().await;
+        let dns = DnsServer::start().await;
+        dns.set(NAME, Answer::addrs([Ipv4Addr::LOCALHOST.into()]).ttl(TTL));
+        let port = upstream.addr().port();
+        Ok(Self {
+            uri: format!("http://{NAME}:{port}/v1/invoices").parse()?,
+            port,
+            meter: Meter::default(),
+            resolver: Resolver::nameserver(dns.addr()),
+            own: Some((upstream, dns)),
+        })
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// Whether the upstream counts its own connections.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let (opened, peak_open, dns_queries) = match &self.own {
+            Some((upstream, dns)) => {
+                let stats = upstream.stats();
+                (
+                    stats.accepted as u64,
+                    stats.peak_live as u64,
+                    dns.total() as u64,
+                )
+            }
+            None => {
+                let peak = self.meter.peak() as u64;
+                (self.meter.opened(), peak, self.resolver.lookups())
+            }
+        };
+        Counts {
+            opened,
+            peak_open,
+            dns_queries,
+            time_wait: time_wait::count(self.port),
+        }
+    }
+}
+
+/// Makes sure that the server the user named is there, before the load starts.
+pub(crate) async fn check(args: &Args) -> Result<(), BoxError> {
+    let Some(url) = &args.url else {
+        return Ok(());
+    };
+    let host = url.host().unwrap_or_default();
+    let port = url.port_u16().unwrap_or(80);
+    let failed = |what: &str, error: io::Error| format!("cannot {what}: {error}");
+    let addrs = resolve(host, port)
+        .await
+        .map_err(|error| failed(&format!("resolve {host}"), error))?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for addr in addrs {
+        match deadline(TcpStream::connect(addr)).await {
+            Ok(_) => return Ok(()),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(&format!("connect to {host} on port {port}"), last).into())
+}
+
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = literal.parse::<IpAddr>() {
+        return Ok(vec![(ip, port).into()]);
+    }
+    Ok(deadline(tokio::net::lookup_host((host, port)))
+        .await?
+        .collect())
+}
+
+async fn deadline<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(CHECK, step).await.unwrap_or_else(|_| {
+        let error = format!("no answer within {CHECK:?}");
+        Err(io::Error::new(io::ErrorKind::TimedOut, error))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tollgate_testing::Refused;
+
+    use super::*;
+
+    async fn refusal(url: &str) -> String {
+        let args = Args::parse_from(["flood", "--url", url]);
+        check(&args).await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_told_of_before_the_load() {
+        let refused = Refused::start(Ipv4Addr::LOCALHOST);
+        let url = format!("http://{}/", refused.addr());
+        let error = refusal(&url).await;
+        assert!(error.contains("cannot connect to 127.0.0.1"), "{error}");
+        assert!(error.contains("refused"), "{error}");
+        let error = refusal("http://flood.invalid/").await;
+        assert!(error.contains("cannot resolve flood.invalid"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_there_is_let_through() {
+        let upstream = Plain::builder().start().await;
+        let url = upstream.uri("/").to_string();
+        let args = Args::parse_from(["flood", "--url", &url]);
+        assert!(check(&args).await.is_ok());
+        assert!(check(&Args::parse_from(["flood"])).await.is_ok());
+    }
+}
