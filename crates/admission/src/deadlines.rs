@@ -31,6 +31,12 @@ impl Deadlines {
         self.heap.first().copied()
     }
 
+    #[cfg(test)]
+    pub(crate) fn get(&self, index: u32) -> Option<Instant> {
+        let place = *self.places.get(index as usize)?;
+        (place != NONE).then(|| self.heap[place as usize].0)
+    }
+
     /// Sets, changes or (`None`) clears the deadline of an index.
     pub(crate) fn set(&mut self, index: u32, at: Option<Instant>) {
         let place = self.places.get(index as usize).copied().unwrap_or(NONE);

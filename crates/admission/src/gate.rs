@@ -237,3 +237,18 @@ impl Machine for Gate {
         std::mem::take(&mut self.effects)
     }
 }
+
+#[cfg(test)]
+impl Gate {
+    pub(crate) fn peek(&self, ticket: Ticket) -> Option<crate::queue::Peek<()>> {
+        self.queue.peek(ticket)
+    }
+
+    pub(crate) fn line(&self) -> Vec<Ticket> {
+        self.queue.line()
+    }
+
+    pub(crate) fn check(&self) {
+        self.queue.check();
+    }
+}

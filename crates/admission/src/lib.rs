@@ -99,6 +99,8 @@ mod queue;
 mod slab;
 mod stats;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod total;
 
 use std::time::Duration;

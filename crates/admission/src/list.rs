@@ -91,6 +91,15 @@ impl List {
         self.link(slab, index, NONE, self.head);
     }
 
+    /// Puts a value after `prev`, or to the front if that is `NONE`.
+    pub(crate) fn insert_after<T: Linked>(&mut self, slab: &mut Slab<T>, index: u32, prev: u32) {
+        let next = match prev {
+            NONE => self.head,
+            prev => slab.at(prev).links().next,
+        };
+        self.link(slab, index, prev, next);
+    }
+
     pub(crate) fn push_back<T: Linked>(&mut self, slab: &mut Slab<T>, index: u32) {
         self.link(slab, index, self.tail, NONE);
     }

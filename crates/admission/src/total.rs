@@ -29,21 +29,27 @@ pub enum Place {
 ///
 /// 1. [`acquire`](Self::acquire). If the place is taken, `start_open`; if that says no,
 ///    [`release`](Self::release). If it must wait, `reclaim_oldest_idle` on the pool whose
-///    `oldest_idle` is the longest ago.
+///    `oldest_idle` is the longest ago, and tell [`reclaimed`](Self::reclaimed).
 /// 2. Whenever a place falls free (an open failed, a connection is gone, a place is not wanted):
 ///    [`release`](Self::release), and if it names a key, `start_open` there; if that says no,
 ///    release again, which passes the place on to the next.
-/// 3. Whenever a lease is about to go back while [`is_blocking`](Self::is_blocking): an idle
-///    connection is reclaimed for those who wait; and an origin with waiters of its own asks
-///    [`gives_way`](Self::gives_way) and returns the lease as `Retire(CloseReason::Reclaimed)` if
+/// 3. Whenever a lease goes back while anybody waits ([`is_blocking`](Self::is_blocking), to be
+///    mirrored in an atomic): an origin with waiters of its own asks first
+///    [`gives_way`](Self::gives_way), and returns the lease as `Retire(CloseReason::Reclaimed)` if
 ///    so. Otherwise an origin that has enough demand to keep its connections busy would never
 ///    give one to an origin that has none.
+/// 4. After any call that may have left a connection idle or met demand (a return, a cancelled
+///    ticket, an open) while anybody waits: [`withdraw`](Self::withdraw) an origin that does not
+///    want to open any more, and if [`is_short`](Self::is_short) reclaim as in 1.
+///
+/// Raising the flag before looking for an idle connection, and looking at the flag after a
+/// connection has become idle, is what makes sure that one of the two sees the other.
 #[derive(Debug)]
 pub struct Total<K> {
     max: NonZeroUsize,
     held: usize,
     waiting: Vec<Waiter<K>>,
-    /// Connections that are being closed on behalf of those who wait and hold nothing.
+    /// Connections that are being closed on behalf of those who wait.
     yielding: usize,
 }
 
@@ -115,6 +121,17 @@ impl<K: Clone + Eq> Total<K> {
     /// Whether anybody waits for a place.
     pub const fn is_blocking(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Whether more wait than places are on their way to them: then an idle connection should be
+    /// closed, and [`reclaimed`](Self::reclaimed) be told.
+    pub const fn is_short(&self) -> bool {
+        self.waiting.len() > self.yielding
+    }
+
+    /// An idle connection is being closed for those who wait; remembered until the next release.
+    pub const fn reclaimed(&mut self) {
+        self.yielding += 1;
     }
 
     /// Since when the longest-waiting origin waits that holds nothing, and for which no connection

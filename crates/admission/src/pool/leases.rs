@@ -84,7 +84,11 @@ impl<E: Clone> Pool<E> {
         } else if self.resources.idle() >= max_idle {
             self.retire(id, CloseReason::MaxIdle);
         } else {
-            self.resources.rest(id);
+            if fresh {
+                self.resources.rest(id);
+            } else {
+                self.resources.rest_unused(id);
+            }
             self.upkeep.at(idle_until);
         }
     }

@@ -34,8 +34,9 @@ impl<E: Clone> Pool<E> {
         }
     }
 
-    /// The places taken: connections that are open, opening, or closing and not gone yet.
-    pub fn places(&self) -> usize {
-        self.occupied()
+    /// How many connections there are: opening, open, draining, or closing and not gone yet. So many
+    /// places it holds in a [`Total`](crate::Total).
+    pub const fn places(&self) -> usize {
+        self.resources.len() + self.opening
     }
 }

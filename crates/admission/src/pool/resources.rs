@@ -1,6 +1,5 @@
 //! The connections, the idle among them, and their gauges.
 
-use tokio::time::Instant;
 use tollgate_core::CloseReason;
 
 use crate::list::{Linked, List};
@@ -11,9 +10,9 @@ use crate::slab::Slab;
 /// first; a live one of many leases is in `shared`.
 #[derive(Debug)]
 pub(crate) struct Resources {
-    all: Slab<Resource>,
-    idle: List,
-    shared: Vec<u32>,
+    pub(super) all: Slab<Resource>,
+    pub(super) idle: List,
+    pub(super) shared: Vec<u32>,
     leases: usize,
     live: usize,
     /// In state `Closing`.
@@ -51,6 +50,7 @@ impl Resources {
         self.all.len()
     }
 
+    /// How many are idle.
     pub(crate) const fn idle(&self) -> usize {
         self.idle.len()
     }
@@ -143,32 +143,6 @@ impl Resources {
         }
     }
 
-    /// The connection to take the next lease from: of those with many leases the least loaded,
-    /// else the one that became idle last. It may have outlived its time.
-    #[inline]
-    pub(crate) fn pick(&self) -> Option<ResourceId> {
-        if self.shared.is_empty() {
-            return Some(ResourceId(self.all.key(self.idle.head()?)));
-        }
-        self.pick_among_shared()
-    }
-
-    fn pick_among_shared(&self) -> Option<ResourceId> {
-        let shared = self.shared.iter().copied();
-        let with_room = shared.filter(|&index| self.all.at(index).has_room());
-        let least_loaded = with_room.min_by_key(|&index| self.all.at(index).leases);
-        let index = least_loaded.or_else(|| {
-            // An idle one without room is one whose peer allows no lease at present.
-            let mut at = self.idle.head();
-            while let Some(index) = at.filter(|&index| !self.all.at(index).has_room()) {
-                let next = self.all.at(index).links().next();
-                at = (next != crate::slab::NONE).then_some(next);
-            }
-            at
-        })?;
-        Some(ResourceId(self.all.key(index)))
-    }
-
     /// Takes a lease; tells whether the connection had served before.
     #[inline]
     pub(crate) fn lease(&mut self, id: ResourceId) -> bool {
@@ -191,19 +165,6 @@ impl Resources {
         resource.leases = resource.leases.checked_sub(1)?;
         self.leases -= 1;
         Some(resource)
-    }
-
-    /// Puts a live connection without leases to the front of the idle.
-    #[inline]
-    pub(crate) fn rest(&mut self, id: ResourceId) {
-        self.idle.push_front(&mut self.all, id.0.index);
-    }
-
-    /// The one that has been idle longest.
-    pub(crate) fn oldest_idle(&self) -> Option<(ResourceId, Instant)> {
-        let index = self.idle.tail()?;
-        let id = ResourceId(self.all.key(index));
-        Some((id, self.all.at(index).idle_since))
     }
 
     /// Takes no more leases on it. `true` if it is to be closed now, else it is when its last

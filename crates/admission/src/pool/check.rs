@@ -1,0 +1,101 @@
+//! The pool's own consistency, for tests.
+
+use crate::list::Linked;
+use crate::outcome::Ticket;
+use crate::pool::resources::Resources;
+use crate::pool::{Pool, ResourceId, ResourceState};
+use crate::queue::Peek;
+use crate::slab::NONE;
+
+impl<E: Clone> Pool<E> {
+    pub(crate) fn peek(&self, ticket: Ticket) -> Option<Peek<ResourceId>> {
+        Some(match self.queue.peek(ticket)? {
+            Peek::Waiting { covered } => Peek::Waiting { covered },
+            Peek::Reserved(lease) => Peek::Reserved(lease.resource),
+            Peek::Refused(reason) => Peek::Refused(reason),
+        })
+    }
+
+    pub(crate) fn line(&self) -> Vec<Ticket> {
+        self.queue.line()
+    }
+
+    pub(crate) const fn spare(&self) -> usize {
+        self.upkeep.spare()
+    }
+
+    pub(crate) const fn steps(&self) -> u64 {
+        self.queue.steps()
+    }
+
+    /// What holds after every call, whatever it was.
+    pub(crate) fn check(&self) {
+        self.queue.check();
+        self.resources.check();
+        let stats = self.stats();
+        let totals = stats.totals;
+        let open_tickets = stats.unanswered as u64;
+        assert_eq!(totals.demands, totals.settled() + open_tickets, "A10");
+        let there = stats.open + stats.closing + stats.draining;
+        assert_eq!(stats.opened, stats.closed + there as u64, "A10");
+        assert_eq!(stats.open, stats.idle + stats.active);
+        assert!(stats.queued <= stats.unanswered);
+        let own = self.opening * self.expected;
+        assert_eq!(self.queue.covered(), own.min(stats.queued), "A7");
+        let room = self.resources.iter().find(|each| {
+            let live = each.state == ResourceState::Live;
+            live && each.leases < each.capacity
+        });
+        assert!(
+            stats.queued == 0 || room.is_none(),
+            "nobody waits beside room: {room:?}"
+        );
+    }
+}
+
+impl Resources {
+    fn check(&self) {
+        let mut idle = Vec::new();
+        let mut at = self.idle.head().unwrap_or(NONE);
+        while at != NONE {
+            idle.push(at);
+            at = self.all.at(at).links().next();
+        }
+        assert_eq!(idle.len(), self.idle.len());
+        let newest_first =
+            idle.is_sorted_by(|&a, &b| self.all.at(a).idle_since >= self.all.at(b).idle_since);
+        assert!(newest_first, "A9");
+        let (mut leases, mut draining, mut beside, mut closing, mut live) = (0, 0, 0, 0, 0);
+        for (key, resource) in self.all.iter() {
+            let rests = resource.is_live() && resource.leases == 0;
+            assert_eq!(
+                rests,
+                idle.contains(&key.index),
+                "idle is live without leases"
+            );
+            let shares = resource.is_live() && resource.shared;
+            assert_eq!(shares, self.shared.contains(&key.index));
+            assert!(resource.served <= resource.max_served);
+            leases += resource.leases;
+            beside += usize::from(resource.beside);
+            live += usize::from(resource.is_live());
+            match resource.state {
+                ResourceState::Live => assert!(!resource.beside),
+                ResourceState::Retiring(_) => {
+                    assert!(
+                        resource.leases > 0,
+                        "a retired one without leases is closed"
+                    );
+                    draining += usize::from(resource.beside);
+                }
+                ResourceState::Closing(_) => closing += 1,
+            }
+        }
+        let gauges = self.gauges();
+        assert_eq!(gauges.leases, leases);
+        assert_eq!(gauges.draining, draining);
+        assert_eq!(gauges.closing, closing);
+        assert_eq!(self.beside(), beside);
+        assert_eq!(self.any_live(), live > 0);
+    }
+}

@@ -1,0 +1,202 @@
+//! A gate, and with it the queue, against what its promises say.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::task::Poll;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::Instant;
+use tollgate_core::RefuseReason;
+
+use super::{Step, steps};
+use crate::queue::Peek;
+use crate::tests::wakes::Wakes;
+use crate::{Admission, Demand, Gate, GateConfig, Machine, Ticket};
+
+const MILLI: Duration = Duration::from_millis(1);
+
+struct World {
+    gate: Gate,
+    config: GateConfig,
+    now: Instant,
+    line: Vec<Ticket>,
+    tickets: HashMap<Ticket, Option<Instant>>,
+    held: usize,
+    lowered_from: usize,
+    drained: bool,
+}
+
+fn limit(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n.max(1)).expect("at least one")
+}
+
+impl World {
+    fn new(max: usize, max_waiting: usize) -> Self {
+        let config = GateConfig::new(limit(max)).max_waiting(max_waiting);
+        let config = config.acquire_timeout(MILLI * 300);
+        Self {
+            gate: Gate::new(config),
+            config,
+            now: Instant::now(),
+            line: Vec::new(),
+            tickets: HashMap::new(),
+            held: 0,
+            lowered_from: 0,
+            drained: false,
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step.kind % 16 {
+            0..=4 => self.demand(step),
+            5..=7 => self.poll_some(step),
+            8 => self.cancel(step),
+            9..=11 if self.held > 0 => {
+                self.held -= 1;
+                self.gate.release(self.now);
+            }
+            12 => self.now += MILLI * u32::from(step.b % 100),
+            13 => self.gate.tick(self.now),
+            14 if step.a % 4 == 0 => {
+                self.lowered_from = self.gate.stats().in_flight;
+                self.config.limit = limit(usize::from(step.b % 5));
+                self.gate.reconfigure(self.now, self.config);
+            }
+            15 if step.a % 32 == 0 => {
+                self.drained = true;
+                self.gate.drain(self.now);
+            }
+            _ => {}
+        }
+    }
+
+    fn demand(&mut self, step: Step) {
+        let hard = (step.a % 4 == 0).then(|| self.now + MILLI * u32::from(step.b % 400));
+        let over = hard.is_some_and(|at| at <= self.now);
+        let retry = step.b % 8 == 0;
+        let demand = Demand::new().hard_deadline(hard).retry(retry);
+        match self.gate.demand(self.now, demand) {
+            Admission::Granted(_) => {
+                assert!(!over && !self.drained);
+                assert!(self.line.is_empty(), "A4: no barging");
+                self.held += 1;
+            }
+            Admission::Queued(ticket) => {
+                assert!(!over && !self.drained);
+                self.tickets.insert(ticket, hard);
+                self.line
+                    .insert(if retry { 0 } else { self.line.len() }, ticket);
+                let waiting = self.gate.stats().queued;
+                assert!(retry || waiting <= self.config.max_waiting, "A6: bounded");
+            }
+            Admission::Refused(refusal) => match refusal.reason {
+                RefuseReason::Closed => assert!(self.drained),
+                RefuseReason::TimedOut => assert!(over),
+                RefuseReason::Full => {
+                    assert!(self.gate.stats().queued >= self.config.max_waiting);
+                }
+                reason => panic!("a newcomer is not refused as {reason:?}"),
+            },
+        }
+    }
+
+    fn some_ticket(&self, step: Step) -> Option<Ticket> {
+        let mut tickets: Vec<_> = self.tickets.keys().copied().collect();
+        tickets.sort_unstable_by_key(|ticket| ticket.0.index);
+        Some(tickets[step.pick(tickets.len())?])
+    }
+
+    fn poll_some(&mut self, step: Step) {
+        let Some(ticket) = self.some_ticket(step) else {
+            return;
+        };
+        let over = self.tickets[&ticket].is_some_and(|at| at <= self.now);
+        let (_, waker) = Wakes::new();
+        match self.gate.poll(ticket, self.now, &waker) {
+            Poll::Pending => {
+                let due = self.gate.deadline(ticket);
+                assert!(
+                    due.is_some_and(|at| at > self.now),
+                    "A6: every wait has a deadline"
+                );
+                return;
+            }
+            Poll::Ready(Ok(_)) => {
+                assert!(!over, "A6");
+                self.held += 1;
+            }
+            Poll::Ready(Err(_)) => {}
+        }
+        self.tickets.remove(&ticket);
+    }
+
+    fn cancel(&mut self, step: Step) {
+        if let Some(ticket) = self.some_ticket(step) {
+            self.gate.cancel(ticket, self.now);
+            self.tickets.remove(&ticket);
+        }
+    }
+
+    fn check(&mut self) {
+        drop(self.gate.take_effects());
+        let mut somebody_waits = false;
+        for ticket in std::mem::take(&mut self.line) {
+            match self.gate.peek(ticket) {
+                Some(Peek::Waiting { .. }) => {
+                    somebody_waits = true;
+                    self.line.push(ticket);
+                }
+                Some(Peek::Reserved(())) => assert!(!somebody_waits, "A4"),
+                _ => {}
+            }
+        }
+        assert_eq!(self.gate.line(), self.line, "A4");
+        self.gate.check();
+        let stats = self.gate.stats();
+        let reserved = |t: &&Ticket| self.gate.peek(**t) == Some(Peek::Reserved(()));
+        let reserved = self.tickets.keys().filter(reserved).count();
+        assert_eq!(
+            stats.in_flight,
+            self.held + reserved,
+            "A5: never lost, never doubled"
+        );
+        self.lowered_from = self.lowered_from.min(stats.in_flight);
+        let allowed = stats.limit.max(self.lowered_from);
+        assert!(stats.in_flight <= allowed, "A1: the limit is a limit");
+        assert!(
+            self.line.is_empty() || stats.in_flight >= stats.limit,
+            "nobody waits for nothing"
+        );
+        let open_tickets = self.tickets.len() as u64;
+        assert_eq!(
+            stats.totals.demands,
+            stats.totals.settled() + open_tickets,
+            "A10"
+        );
+    }
+
+    fn wind_up(mut self) {
+        for ticket in self.tickets.keys() {
+            self.gate.cancel(*ticket, self.now);
+        }
+        for _ in 0..self.held {
+            self.gate.release(self.now);
+        }
+        assert!(self.gate.is_empty(), "A10: {:?}", self.gate.stats());
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_gate_keeps_every_promise_after_every_step(
+        max in 1..5usize, max_waiting in 0..6usize, steps in steps()
+    ) {
+        let mut world = World::new(max, max_waiting);
+        for step in steps {
+            world.step(step);
+            world.check();
+        }
+        world.wind_up();
+    }
+}

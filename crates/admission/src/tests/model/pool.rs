@@ -1,0 +1,370 @@
+//! One pool against what its promises say.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::Instant;
+use tollgate_core::{CloseReason, RefuseReason};
+
+use super::steps;
+use crate::queue::Peek;
+use crate::tests::wakes::Wakes;
+use crate::{
+    Grant, Machine, Pool, PoolConfig, Refusal, ResourceId, ResourceInfo, ResourceState, Ticket,
+};
+
+/// A pool, and what an observer from outside knows about it.
+pub(super) struct World {
+    pub(super) pool: Pool<u32>,
+    pub(super) config: PoolConfig,
+    pub(super) now: Instant,
+    /// Those who wait, in the order in which they must be served.
+    pub(super) line: Vec<Ticket>,
+    pub(super) tickets: HashMap<Ticket, Asked>,
+    /// Leases out on connections that exist.
+    pub(super) held: Vec<ResourceId>,
+    /// Leases out on connections that are gone.
+    pub(super) stale: Vec<ResourceId>,
+    /// Sockets that exist, and whether they were told to close.
+    pub(super) sockets: HashMap<ResourceId, bool>,
+    /// Those that offered more than one lease, or might have.
+    pub(super) shared: HashSet<ResourceId>,
+    /// Those of them that drain, or close after that.
+    beside: HashSet<ResourceId>,
+    pub(super) opening: usize,
+    pub(super) back_off: BackingOff,
+    pub(super) errors: u32,
+    pub(super) drained: bool,
+    /// The limit was lowered below what was open.
+    pub(super) excess: usize,
+}
+
+pub(super) struct Asked {
+    pub(super) hard_deadline: Option<Instant>,
+    wakes: Arc<Wakes>,
+    waker: Waker,
+    /// Whether the pool has been given the waker since it last woke it.
+    armed: bool,
+    seen: usize,
+}
+
+/// A7 as the model has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum BackingOff {
+    Normal { failures: u32 },
+    Until { at: Instant, doublings: u32 },
+    Probing { started: bool, doublings: u32 },
+}
+
+/// What was so before a step.
+pub(super) struct Before {
+    line: Vec<(Ticket, bool)>,
+    resources: Vec<ResourceInfo>,
+    occupied: usize,
+}
+
+impl World {
+    pub(super) fn new(config: PoolConfig) -> Self {
+        Self {
+            pool: Pool::new(config.clone()),
+            config,
+            now: Instant::now(),
+            line: Vec::new(),
+            tickets: HashMap::new(),
+            held: Vec::new(),
+            stale: Vec::new(),
+            sockets: HashMap::new(),
+            shared: HashSet::new(),
+            beside: HashSet::new(),
+            opening: 0,
+            back_off: BackingOff::Normal { failures: 0 },
+            errors: 0,
+            drained: false,
+            excess: 0,
+        }
+    }
+
+    pub(super) fn before(&self) -> Before {
+        let covered = |ticket| self.pool.peek(ticket) == Some(Peek::Waiting { covered: true });
+        Before {
+            line: self.line.iter().map(|&t| (t, covered(t))).collect(),
+            resources: self.pool.resources().collect(),
+            occupied: self.occupied(),
+        }
+    }
+
+    /// Sockets and opens, less the draining ones that may live beside their replacement.
+    pub(super) fn occupied(&self) -> usize {
+        let there = |id: &&ResourceId| self.sockets.contains_key(*id);
+        let beside = self.beside.iter().filter(there).count();
+        self.sockets.len() + self.opening - beside.min(self.config.max_draining)
+    }
+
+    pub(super) fn is_over(&self, ticket: Ticket) -> bool {
+        let asked = &self.tickets[&ticket];
+        asked.hard_deadline.is_some_and(|at| at <= self.now)
+    }
+
+    pub(super) fn queued(&mut self, ticket: Ticket, hard: Option<Instant>, front: bool) {
+        let (wakes, waker) = Wakes::new();
+        let asked = Asked {
+            hard_deadline: hard,
+            wakes,
+            waker,
+            armed: false,
+            seen: 0,
+        };
+        self.tickets.insert(ticket, asked);
+        self.line
+            .insert(if front { 0 } else { self.line.len() }, ticket);
+    }
+
+    /// Polls a ticket and books what comes of it.
+    pub(super) fn poll(&mut self, ticket: Ticket) {
+        let asked = &self.tickets[&ticket];
+        let over = self.is_over(ticket);
+        match self.pool.poll(ticket, self.now, &asked.waker) {
+            Poll::Pending => {
+                assert!(!over, "A6: whose request is over does not wait");
+                let due = self.pool.deadline(ticket);
+                assert!(due.is_none_or(|at| at > self.now));
+                self.tickets.get_mut(&ticket).expect("asked").armed = true;
+                if !self.line.contains(&ticket) {
+                    // Its connection was lost after it was reserved.
+                    self.line.insert(0, ticket);
+                }
+            }
+            Poll::Ready(Ok(grant)) => {
+                assert!(!over, "A6: whose request is over is granted nothing");
+                self.tickets.remove(&ticket);
+                self.line.retain(|each| *each != ticket);
+                self.granted(grant);
+            }
+            Poll::Ready(Err(refusal)) => {
+                self.check_refusal(&refusal);
+                self.tickets.remove(&ticket);
+                self.line.retain(|each| *each != ticket);
+            }
+        }
+    }
+
+    pub(super) fn granted(&mut self, grant: Grant) {
+        assert!(
+            self.sockets.contains_key(&grant.resource),
+            "a grant names a live socket"
+        );
+        let info = self.pool.resource(grant.resource).expect("it is live");
+        assert!(!matches!(info.state, ResourceState::Closing(_)));
+        self.held.push(grant.resource);
+    }
+
+    fn check_refusal(&self, refusal: &Refusal<u32>) {
+        let failed = matches!(
+            refusal.reason,
+            RefuseReason::OpenFailed | RefuseReason::BackingOff
+        );
+        assert_eq!(failed, refusal.error.is_some(), "told the real cause");
+        assert_ne!(refusal.reason, RefuseReason::Cancelled);
+    }
+
+    /// Does what the pool asks for; then everything must be as promised.
+    pub(super) fn after(&mut self, before: &Before) {
+        let mut effects = self.pool.take_effects();
+        while let Some((resource, reason)) = effects.next_close() {
+            self.told_to_close(resource, reason);
+        }
+        drop(effects);
+        self.follow_line();
+        self.check_order(before);
+        self.check_wakes(before);
+        self.check_leases();
+        self.check_sockets(before);
+        self.pool.check();
+        assert_eq!(self.pool.line(), self.line, "A4");
+    }
+
+    fn told_to_close(&mut self, resource: ResourceId, reason: CloseReason) {
+        if let Some(told) = self.sockets.get_mut(&resource) {
+            assert!(!*told, "each connection is told to close once");
+            *told = true;
+            let info = self.pool.resource(resource).expect("it holds its place");
+            assert_eq!(info.state, ResourceState::Closing(reason));
+            assert_eq!(info.leases, 0, "nothing is closed under a lease");
+        }
+    }
+
+    /// Takes those who were answered out of the model's line.
+    fn follow_line(&mut self) {
+        let pool = &self.pool;
+        let waits = |t: &Ticket| matches!(pool.peek(*t), Some(Peek::Waiting { .. }));
+        self.line.retain(waits);
+    }
+
+    /// A4 and A6: nobody is served past one who waits and could have been.
+    fn check_order(&self, before: &Before) {
+        let mut somebody_waits = false;
+        for &(ticket, _) in &before.line {
+            match self.pool.peek(ticket) {
+                Some(Peek::Waiting { .. }) => somebody_waits = true,
+                Some(Peek::Reserved(_)) => {
+                    assert!(!somebody_waits, "A4: first come, first served");
+                    assert!(
+                        !self.is_over(ticket),
+                        "A6: granted to a request that is over"
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whoever was answered is woken once, whose clock runs again too, and nobody else.
+    fn check_wakes(&mut self, before: &Before) {
+        let first = before.line.first().map(|(ticket, _)| *ticket);
+        for &(ticket, was_covered) in &before.line {
+            let Some(peek) = self.pool.peek(ticket) else {
+                continue;
+            };
+            let asked = self.tickets.get_mut(&ticket).expect("asked");
+            let woken = asked.wakes.count() - asked.seen;
+            asked.seen = asked.wakes.count();
+            let due = match peek {
+                Peek::Waiting { covered } => was_covered && !covered,
+                Peek::Reserved(_) | Peek::Refused(_) => true,
+            };
+            // The head is also woken when the open it waited for was abandoned.
+            let allowed = usize::from(due && asked.armed)..=usize::from(asked.armed);
+            if Some(ticket) == first {
+                assert!(allowed.contains(&woken), "{peek:?}: woken {woken} times");
+            } else {
+                assert_eq!(woken, *allowed.start(), "{peek:?}");
+            }
+            asked.armed &= woken == 0;
+        }
+    }
+
+    /// A5: each lease is held, reserved or free, and never two of these.
+    fn check_leases(&self) {
+        let mut out: HashMap<ResourceId, usize> = HashMap::new();
+        for id in &self.held {
+            *out.entry(*id).or_default() += 1;
+        }
+        for &ticket in self.tickets.keys() {
+            if let Some(Peek::Reserved(id)) = self.pool.peek(ticket) {
+                *out.entry(id).or_default() += 1;
+            }
+        }
+        for info in self.pool.resources() {
+            assert_eq!(info.leases, out.get(&info.id).copied().unwrap_or(0), "A5");
+        }
+    }
+
+    /// A1, counted in sockets by somebody who is not the pool.
+    fn check_sockets(&mut self, before: &Before) {
+        for info in self.pool.resources() {
+            let drains = matches!(info.state, ResourceState::Retiring(_));
+            if drains && self.shared.contains(&info.id) {
+                self.beside.insert(info.id);
+            }
+        }
+        let stats = self.pool.stats();
+        assert_eq!(
+            stats.open + stats.draining + stats.closing,
+            self.sockets.len()
+        );
+        assert_eq!(stats.connecting, self.opening);
+        let occupied = self.occupied();
+        let limit = self.config.max_open.get();
+        self.excess = self.excess.min(occupied.saturating_sub(limit));
+        if self.excess > 0 {
+            assert!(
+                occupied <= before.occupied.max(limit),
+                "A1: never grows above"
+            );
+        } else {
+            assert!(occupied <= limit, "A1: {occupied} of {limit}");
+        }
+        assert!(stats.idle <= self.config.max_idle.max(1));
+        assert_eq!(self.sockets.len() + self.opening, self.pool.places());
+    }
+
+    /// A9: of the idle ones the newest that is not too old is taken.
+    pub(super) fn check_newest(&self, before: &Before, grant: &Grant) {
+        let usable = |info: &&ResourceInfo| {
+            let dies = self.config.max_lifetime.map(|life| info.created + life);
+            let idles = self.config.idle_timeout.zip(info.idle_since);
+            let rests = idles.map(|(timeout, since)| since + timeout);
+            info.state == ResourceState::Live
+                && info.leases < info.capacity
+                && dies.into_iter().chain(rests).all(|at| at > self.now)
+        };
+        let taken = before
+            .resources
+            .iter()
+            .find(|info| info.id == grant.resource);
+        let taken = taken.expect("a direct grant is on a connection that was there");
+        assert!(usable(&taken), "A9: not past its time: {taken:?}");
+        let mut others = before.resources.iter();
+        // Those of many leases come first, the least loaded of them.
+        if others.all(|info| !self.shared.contains(&info.id)) {
+            let usable = before.resources.iter().filter(usable);
+            let newest = usable.map(|info| info.idle_since).max().flatten();
+            assert_eq!(taken.idle_since, newest, "A9: last in, first out");
+        }
+        assert_eq!(grant.reused, taken.served > 0);
+    }
+
+    /// Ends everything; then every gauge must be zero, and the pool may be forgotten.
+    pub(super) fn wind_up(mut self) {
+        self.pool.drain(self.now);
+        for ticket in self.tickets.keys().copied().collect::<Vec<_>>() {
+            self.pool.cancel(ticket, self.now);
+        }
+        while self.opening > 0 {
+            self.opening -= 1;
+            self.pool.open_failed(self.now, 0);
+        }
+        for resource in std::mem::take(&mut self.held) {
+            self.pool
+                .lease_returned(resource, self.now, crate::Returned::reusable());
+        }
+        drop(self.pool.take_effects());
+        for resource in self.sockets.keys().copied().collect::<Vec<_>>() {
+            let info = self.pool.resource(resource).expect("not gone");
+            assert!(matches!(info.state, ResourceState::Closing(_)), "{info:?}");
+            let gone = self
+                .pool
+                .resource_gone(resource, self.now, CloseReason::Error);
+            assert!(gone.is_some());
+        }
+        self.pool.check();
+        assert!(self.pool.is_empty(), "A11: {:?}", self.pool.stats());
+        let stats = self.pool.stats();
+        assert_eq!((stats.in_flight, stats.queued, stats.idle), (0, 0, 0));
+        assert_eq!(stats.totals.demands, stats.totals.settled(), "A10");
+        assert_eq!(stats.opened, stats.closed, "A10");
+    }
+
+    pub(super) fn advance(&mut self, by: Duration) {
+        self.now += by;
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_pool_keeps_every_promise_after_every_step(config in super::pool_steps::config(), steps in steps()) {
+        let mut world = World::new(config);
+        for step in steps {
+            let before = world.before();
+            world.step(step, &before);
+            world.after(&before);
+            if step.kind % 32 == 31 {
+                world.poll_all();
+            }
+        }
+        world.wind_up();
+    }
+}

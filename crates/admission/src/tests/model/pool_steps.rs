@@ -1,0 +1,397 @@
+//! Every input of a pool.
+
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tollgate_core::{CloseReason, RefuseReason};
+
+use super::Step;
+use super::pool::{BackingOff, Before, World};
+use crate::queue::Peek;
+use crate::{Admission, BackOff, Demand, PoolConfig, Returned};
+
+const MILLI: Duration = Duration::from_millis(1);
+
+fn one_or_more(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n.max(1)).expect("at least one")
+}
+
+/// Small limits and short times, so that each is met often. No jitter: the model knows when.
+pub(super) fn config() -> impl Strategy<Value = PoolConfig> {
+    let limits = (1..5usize, 1..4usize, 0..3usize, 0..5usize, 0..4usize);
+    let times = (0..3u64, 0..3u64, 0..4u64, 0..3usize, 1..4u32);
+    (limits, times).prop_map(|(limits, times)| {
+        let (max_open, max_opening, max_draining, max_waiting, max_idle) = limits;
+        let (idle, life, requests, min_idle, after) = times;
+        let back_off = BackOff::new()
+            .after(NonZeroU32::new(after).expect("at least one"))
+            .jitter_percent(0);
+        PoolConfig::new()
+            .max_open(one_or_more(max_open))
+            .max_opening(one_or_more(max_opening))
+            .max_draining(max_draining)
+            .max_waiting(max_waiting)
+            .max_idle(if max_idle == 0 { usize::MAX } else { max_idle })
+            .acquire_timeout(MILLI * 300)
+            .idle_timeout((idle > 0).then(|| MILLI * 200 * idle as u32))
+            .max_lifetime((life > 0).then(|| MILLI * 500 * life as u32))
+            .lifetime_jitter_percent(0)
+            .max_requests(NonZeroU64::new(requests))
+            .min_idle(min_idle)
+            .back_off(back_off)
+    })
+}
+
+impl World {
+    pub(super) fn step(&mut self, step: Step, before: &Before) {
+        match step.kind % 32 {
+            0..=5 => self.demand(step, before),
+            6..=8 => self.poll_some(step),
+            9 => self.cancel(step),
+            10..=12 => self.start_open(),
+            13..=15 => self.opened(step),
+            16 => self.open_failed(),
+            17..=20 => self.give_back(step),
+            21..=23 => self.socket_gone(step),
+            24..=25 => self.time_passes(step),
+            26 => self.tick(),
+            27 => self.credit_changed(step),
+            28 => self.retire(step),
+            29 => self.from_outside(step),
+            30 => self.rarely(step),
+            _ => {}
+        }
+    }
+
+    fn demand(&mut self, step: Step, before: &Before) {
+        let hard_deadline = match step.a % 4 {
+            0 => Some(self.now + MILLI * u32::from(step.b % 400)),
+            _ => None,
+        };
+        let retry = step.b % 8 == 0;
+        let demand = Demand::new().hard_deadline(hard_deadline).retry(retry);
+        let over = hard_deadline.is_some_and(|at| at <= self.now);
+        self.pause_may_be_over();
+        match self.pool.demand(self.now, demand) {
+            Admission::Granted(grant) => {
+                assert!(!over, "A6: whose request is over is granted nothing");
+                assert!(self.line.is_empty(), "A4: no barging");
+                self.check_newest(before, &grant);
+                self.granted(grant);
+            }
+            Admission::Queued(ticket) => {
+                assert!(!over && !self.drained && !self.pauses());
+                assert!(retry || self.has_waiting_room(), "A6: bounded");
+                self.queued(ticket, hard_deadline, retry);
+                if step.a % 8 != 7 {
+                    self.poll(ticket);
+                }
+            }
+            Admission::Refused(refusal) => match refusal.reason {
+                RefuseReason::Closed => assert!(self.drained),
+                RefuseReason::TimedOut => assert!(over),
+                RefuseReason::BackingOff => {
+                    assert!(self.pauses(), "A7");
+                    assert_eq!(refusal.error, Some(self.errors), "told the last error");
+                }
+                RefuseReason::Full => assert!(!retry && !self.has_waiting_room(), "A6"),
+                reason => panic!("a newcomer is not refused as {reason:?}"),
+            },
+        }
+    }
+
+    /// Whether one more may wait, by those who still do.
+    fn has_waiting_room(&self) -> bool {
+        let waits = |t: &&_| matches!(self.pool.peek(**t), Some(Peek::Waiting { .. }));
+        let waiting = self.line.iter().filter(waits).count();
+        // The demand itself may have found that one has outlived its time and set it to drain, which
+        // this model learns of only afterwards.
+        let draining = self.pool.stats().draining.min(self.config.max_draining);
+        let places = (self.sockets.len() - draining).min(self.occupied() - self.opening);
+        let own = self.config.max_open.get().saturating_sub(places);
+        waiting < self.config.max_waiting + own
+    }
+
+    fn poll_some(&mut self, step: Step) {
+        let mut tickets: Vec<_> = self.tickets.keys().copied().collect();
+        tickets.sort_unstable_by_key(|ticket| ticket.0.index);
+        if let Some(at) = step.pick(tickets.len()) {
+            self.poll(tickets[at]);
+        }
+    }
+
+    /// As a busy runtime does; each poll is a step of its own.
+    pub(super) fn poll_all(&mut self) {
+        let mut tickets: Vec<_> = self.tickets.keys().copied().collect();
+        tickets.sort_unstable_by_key(|ticket| ticket.0.index);
+        for ticket in tickets {
+            let before = self.before();
+            self.poll(ticket);
+            self.after(&before);
+        }
+    }
+
+    fn cancel(&mut self, step: Step) {
+        let mut tickets: Vec<_> = self.tickets.keys().copied().collect();
+        tickets.sort_unstable_by_key(|ticket| ticket.0.index);
+        if let Some(at) = step.pick(tickets.len()) {
+            self.pool.cancel(tickets[at], self.now);
+            self.tickets.remove(&tickets[at]);
+            self.line.retain(|each| *each != tickets[at]);
+        }
+    }
+
+    fn start_open(&mut self) {
+        self.pause_may_be_over();
+        let wanted = self.pool.wants_open(self.now);
+        let started = self.pool.start_open(self.now);
+        assert!(wanted || !started, "what was not wanted is not started");
+        if !started {
+            return;
+        }
+        // Those left in the queue are those it may be started for.
+        let waiting = self.pool.line();
+        assert!(
+            waiting.iter().all(|t| !self.is_over(*t)),
+            "A6: not dialled for"
+        );
+        assert!(self.opening < waiting.len() + self.pool.spare(), "A2");
+        assert!(self.opening < self.config.max_opening.get());
+        assert!(!self.pauses() && !self.drained);
+        if let BackingOff::Probing { started, .. } = &mut self.back_off {
+            assert!(!*started, "A7: one probe");
+            *started = true;
+        }
+        self.opening += 1;
+    }
+
+    fn opened(&mut self, step: Step) {
+        if self.opening == 0 {
+            return;
+        }
+        self.opening -= 1;
+        let capacity = if step.a % 8 == 0 { 3 } else { 1 };
+        let id = self.pool.opened(self.now, one_or_more(capacity));
+        self.sockets.insert(id, false);
+        if capacity > 1 {
+            self.shared.insert(id);
+        }
+        self.back_off = BackingOff::Normal { failures: 0 };
+    }
+
+    fn open_failed(&mut self) {
+        if self.opening == 0 {
+            return;
+        }
+        self.opening -= 1;
+        self.errors += 1;
+        self.pause_may_be_over();
+        let live: Vec<_> = self
+            .line
+            .iter()
+            .filter(|t| !self.is_over(**t))
+            .copied()
+            .collect();
+        let pauses = self.count_failure();
+        self.pool.open_failed(self.now, self.errors);
+        let failed = |t: &&_| self.pool.peek(**t) == Some(Peek::Refused(RefuseReason::OpenFailed));
+        let failed = live.iter().filter(failed).count();
+        if pauses {
+            assert_eq!(failed, live.len(), "A7: all fail");
+        } else {
+            assert_eq!(failed, live.len().min(1), "A7: one fails");
+            let first = live.first().map(|t| self.pool.peek(*t));
+            assert!(first.is_none_or(|p| p == Some(Peek::Refused(RefuseReason::OpenFailed))));
+        }
+    }
+
+    fn count_failure(&mut self) -> bool {
+        let live = |each: &crate::ResourceInfo| each.state == crate::ResourceState::Live;
+        let alone = !self.pool.resources().any(|each| live(&each)) && !self.drained;
+        let after = self.config.back_off.after.get();
+        let doublings = match &mut self.back_off {
+            BackingOff::Normal { failures } => {
+                *failures += 1;
+                if !alone || *failures < after {
+                    return false;
+                }
+                0
+            }
+            BackingOff::Until { .. } | BackingOff::Probing { started: false, .. } => return false,
+            BackingOff::Probing { doublings, .. } => *doublings + 1,
+        };
+        let pause = (MILLI * 50 * (1 << doublings.min(10))).min(MILLI * 1_000);
+        let at = self.now + pause;
+        self.back_off = BackingOff::Until { at, doublings };
+        true
+    }
+
+    fn pauses(&self) -> bool {
+        matches!(self.back_off, BackingOff::Until { at, .. } if at > self.now)
+    }
+
+    fn pause_may_be_over(&mut self) {
+        if let BackingOff::Until { at, doublings } = self.back_off
+            && at <= self.now
+        {
+            self.back_off = BackingOff::Probing {
+                started: false,
+                doublings,
+            };
+        }
+    }
+
+    fn give_back(&mut self, step: Step) {
+        if step.b % 4 == 0
+            && let Some(resource) = self.stale.pop()
+        {
+            let returned = Returned::reusable();
+            return self.pool.lease_returned(resource, self.now, returned);
+        }
+        let Some(at) = step.pick(self.held.len()) else {
+            return;
+        };
+        let resource = self.held.swap_remove(at);
+        let returned = match step.b % 8 {
+            0 => Returned::Retire(CloseReason::PeerClose),
+            1 => Returned::Unused,
+            2 => Returned::Reusable {
+                idle_for: Some(MILLI * u32::from(step.b % 90)),
+                remaining_uses: Some(u64::from(step.b % 3)),
+            },
+            _ => Returned::reusable(),
+        };
+        self.pool.lease_returned(resource, self.now, returned);
+    }
+
+    fn socket_gone(&mut self, step: Step) {
+        let mut sockets: Vec<_> = self.sockets.iter().collect();
+        sockets.sort_unstable_by_key(|(id, told)| (!**told, id.0.index));
+        // Mostly one that was told to, as good peers are.
+        let told = sockets.iter().filter(|(_, told)| **told).count();
+        let among = if step.b % 4 == 0 { sockets.len() } else { told };
+        let Some(at) = step.pick(among) else {
+            return;
+        };
+        let resource = *sockets[at].0;
+        let gone = self
+            .pool
+            .resource_gone(resource, self.now, CloseReason::PeerEof);
+        assert!(gone.is_some());
+        let again = self
+            .pool
+            .resource_gone(resource, self.now, CloseReason::PeerEof);
+        assert!(again.is_none(), "a place is freed once");
+        self.sockets.remove(&resource);
+        let (stale, held) = self.held.iter().partition(|id| **id == resource);
+        self.held = held;
+        self.stale.extend::<Vec<_>>(stale);
+    }
+
+    fn time_passes(&mut self, step: Step) {
+        self.advance(
+            MILLI
+                * u32::from(if step.a % 4 == 0 {
+                    step.b % 700
+                } else {
+                    step.b % 60
+                }),
+        );
+    }
+
+    fn tick(&mut self) {
+        self.pause_may_be_over();
+        if let Some(timeout) = self.config.idle_timeout {
+            for info in self.pool.resources() {
+                let due = info.idle_since.map(|since| since + timeout);
+                let live = info.state == crate::ResourceState::Live;
+                if let Some(due) = due.filter(|_| live && self.excess == 0) {
+                    assert!(
+                        self.pool.next_tick().is_some_and(|at| at <= due),
+                        "A9: in time"
+                    );
+                }
+            }
+        }
+        self.pool.tick(self.now);
+        assert!(
+            self.pool.next_tick().is_none_or(|at| at > self.now),
+            "A9: once"
+        );
+        for info in self.pool.resources() {
+            if let (Some(timeout), Some(since)) = (self.config.idle_timeout, info.idle_since) {
+                let closing = info.state != crate::ResourceState::Live;
+                assert!(closing || since + timeout > self.now, "A9: closed on time");
+            }
+        }
+        for ticket in self.pool.line() {
+            let due = self.pool.deadline(ticket);
+            assert!(due.is_none_or(|at| at > self.now), "A6: expired");
+        }
+    }
+
+    fn some_socket(&self, step: Step) -> Option<crate::ResourceId> {
+        let mut sockets: Vec<_> = self.sockets.keys().copied().collect();
+        sockets.sort_unstable_by_key(|id| id.0.index);
+        Some(sockets[step.pick(sockets.len())?])
+    }
+
+    fn credit_changed(&mut self, step: Step) {
+        if let Some(resource) = self.some_socket(step) {
+            let capacity = usize::from(step.b % 4);
+            let state = self.pool.resource(resource).map(|info| info.state);
+            if state == Some(crate::ResourceState::Live) {
+                self.shared.insert(resource);
+            }
+            self.pool.credit_changed(resource, self.now, capacity);
+        }
+    }
+
+    fn retire(&mut self, step: Step) {
+        if let Some(resource) = self.some_socket(step) {
+            self.pool.retire(resource, CloseReason::AddressGone);
+        }
+    }
+
+    fn from_outside(&mut self, step: Step) {
+        match step.a % 5 {
+            0 => {
+                let oldest = self.pool.oldest_idle();
+                assert_eq!(self.pool.reclaim_oldest_idle(), oldest.is_some());
+            }
+            1 => self.pool.warm(usize::from(step.b % 4)),
+            2 => self
+                .pool
+                .expect_leases(self.now, one_or_more(usize::from(step.b % 3))),
+            3 if self.opening > 0 => {
+                self.opening -= 1;
+                self.pool.open_abandoned(self.now);
+                if let BackingOff::Probing { started, .. } = &mut self.back_off {
+                    *started = false;
+                }
+            }
+            _ => self
+                .pool
+                .retire_idle_until(self.now - MILLI * 50, CloseReason::Idle),
+        }
+    }
+
+    fn rarely(&mut self, step: Step) {
+        match step.a % 16 {
+            0 => {
+                self.pool.drain(self.now);
+                self.drained = true;
+                self.back_off = BackingOff::Normal { failures: 0 };
+            }
+            1..=4 => {
+                let max_open = one_or_more(usize::from(step.b % 5));
+                let max_idle = usize::from(step.b % 4);
+                self.config = self.config.clone().max_open(max_open).max_idle(max_idle);
+                self.pool.reconfigure(self.now, self.config.clone());
+                self.excess = self.occupied().saturating_sub(max_open.get());
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Several pools under one total, following the protocol of [`Total`].
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::Instant;
+use tollgate_core::CloseReason;
+
+use super::{Step, steps};
+use crate::{
+    Admission, Demand, Machine, Place, Pool, PoolConfig, ResourceId, Returned, Ticket, Total,
+};
+
+const MILLI: Duration = Duration::from_millis(1);
+
+/// Pools, their total, and an owner that does what the protocol says.
+struct World {
+    pools: Vec<Origin>,
+    total: Total<usize>,
+    now: Instant,
+}
+
+struct Origin {
+    pool: Pool<u32>,
+    tickets: Vec<Ticket>,
+    held: Vec<ResourceId>,
+    /// Sockets, and whether they were told to close.
+    sockets: HashMap<ResourceId, bool>,
+    opening: usize,
+}
+
+impl World {
+    fn new(max: usize, origins: usize, max_open: usize) -> Self {
+        let limit = |n| NonZeroUsize::new(n).expect("at least one");
+        let origin = |_| {
+            let config = PoolConfig::new().max_open(limit(max_open));
+            let config = config.acquire_timeout(MILLI * 100_000).max_lifetime(None);
+            Origin {
+                pool: Pool::new(config.idle_timeout(Some(MILLI * 500))),
+                tickets: Vec::new(),
+                held: Vec::new(),
+                sockets: HashMap::new(),
+                opening: 0,
+            }
+        };
+        Self {
+            pools: (0..origins).map(origin).collect(),
+            total: Total::new(limit(max)),
+            now: Instant::now(),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        let at = usize::from(step.b) % self.pools.len();
+        match step.kind % 16 {
+            0..=3 => self.demand(at),
+            4..=6 => self.collect(at, step),
+            7 => self.cancel(at, step),
+            8 | 9 => self.opened(at),
+            10 => self.open_failed(at),
+            11..=13 => self.give_back(at, step),
+            14 => self.some_socket_gone(at, step),
+            _ => self.tick(at, step),
+        }
+        self.settle();
+        self.check();
+    }
+
+    fn demand(&mut self, at: usize) {
+        let origin = &mut self.pools[at];
+        match origin.pool.demand(self.now, Demand::new()) {
+            Admission::Granted(grant) => origin.held.push(grant.resource),
+            Admission::Queued(ticket) => origin.tickets.push(ticket),
+            Admission::Refused(_) => {}
+        }
+    }
+
+    fn collect(&mut self, at: usize, step: Step) {
+        let origin = &mut self.pools[at];
+        let Some(index) = step.pick(origin.tickets.len()) else {
+            return;
+        };
+        match origin
+            .pool
+            .poll(origin.tickets[index], self.now, Waker::noop())
+        {
+            Poll::Pending => return,
+            Poll::Ready(Ok(grant)) => origin.held.push(grant.resource),
+            Poll::Ready(Err(_)) => {}
+        }
+        origin.tickets.remove(index);
+    }
+
+    fn cancel(&mut self, at: usize, step: Step) {
+        let origin = &mut self.pools[at];
+        if let Some(index) = step.pick(origin.tickets.len()) {
+            let ticket = origin.tickets.remove(index);
+            origin.pool.cancel(ticket, self.now);
+        }
+    }
+
+    fn opened(&mut self, at: usize) {
+        let origin = &mut self.pools[at];
+        if origin.opening > 0 {
+            origin.opening -= 1;
+            let id = origin.pool.opened(self.now, NonZeroUsize::MIN);
+            origin.sockets.insert(id, false);
+        }
+    }
+
+    fn open_failed(&mut self, at: usize) {
+        let origin = &mut self.pools[at];
+        if origin.opening > 0 {
+            origin.opening -= 1;
+            origin.pool.open_failed(self.now, 0);
+            self.release();
+        }
+    }
+
+    fn give_back(&mut self, at: usize, step: Step) {
+        let origin = &mut self.pools[at];
+        let Some(index) = step.pick(origin.held.len()) else {
+            return;
+        };
+        let resource = origin.held.swap_remove(index);
+        let head = origin.pool.head_waiting_since();
+        let gives_way = self.total.is_blocking() && self.total.gives_way(&at, head);
+        let returned = if gives_way {
+            Returned::Retire(CloseReason::Reclaimed)
+        } else {
+            Returned::reusable()
+        };
+        origin.pool.lease_returned(resource, self.now, returned);
+    }
+
+    /// Closes the oldest idle connection of all, while more wait than are made way for.
+    fn reclaim(&mut self) {
+        while self.total.is_short() {
+            let idle = self
+                .pools
+                .iter_mut()
+                .filter(|origin| origin.pool.oldest_idle().is_some());
+            let oldest = idle.min_by_key(|origin| origin.pool.oldest_idle());
+            let Some(oldest) = oldest else {
+                return;
+            };
+            assert!(oldest.pool.reclaim_oldest_idle());
+            self.total.reclaimed();
+        }
+    }
+
+    /// A place is free; whoever gets it starts an open or passes it on.
+    fn release(&mut self) {
+        while let Some(at) = self.total.release() {
+            if self.pools[at].pool.start_open(self.now) {
+                self.pools[at].opening += 1;
+                return;
+            }
+        }
+    }
+
+    fn some_socket_gone(&mut self, at: usize, step: Step) {
+        let sockets = &self.pools[at].sockets;
+        let mut all: Vec<_> = sockets
+            .iter()
+            .map(|(id, told)| (!told, id.0.index, *id))
+            .collect();
+        all.sort_unstable_by_key(|(told, index, _)| (*told, *index));
+        if let Some(index) = step.pick(all.len()) {
+            self.gone(at, all[index].2);
+        }
+    }
+
+    fn gone(&mut self, at: usize, id: ResourceId) {
+        let origin = &mut self.pools[at];
+        assert!(
+            origin
+                .pool
+                .resource_gone(id, self.now, CloseReason::PeerEof)
+                .is_some()
+        );
+        origin.sockets.remove(&id);
+        origin.held.retain(|held| *held != id);
+        self.release();
+    }
+
+    fn tick(&mut self, at: usize, step: Step) {
+        self.now += MILLI * u32::from(step.a % 100);
+        self.pools[at].pool.tick(self.now);
+    }
+
+    /// What the owner does after every call: notes closes, and starts what is wanted.
+    fn settle(&mut self) {
+        for at in 0..self.pools.len() {
+            let mut effects = self.pools[at].pool.take_effects();
+            while let Some((id, _)) = effects.next_close() {
+                self.pools[at].sockets.insert(id, true);
+            }
+            while self.pools[at].pool.wants_open(self.now) {
+                if !self.start(at) {
+                    break;
+                }
+            }
+        }
+        for (at, origin) in self.pools.iter().enumerate() {
+            if self.total.is_blocking() && !origin.pool.wants_open(self.now) {
+                self.total.withdraw(&at);
+            }
+        }
+        self.reclaim();
+        // Reclaiming closes what belongs to pools already looked at.
+        for origin in &mut self.pools {
+            let mut effects = origin.pool.take_effects();
+            while let Some((id, _)) = effects.next_close() {
+                origin.sockets.insert(id, true);
+            }
+        }
+    }
+
+    fn start(&mut self, at: usize) -> bool {
+        let origin = &mut self.pools[at];
+        let since = origin.pool.head_waiting_since().unwrap_or(self.now);
+        let holds_none = origin.pool.places() == 0;
+        match self.total.acquire(&at, since, holds_none) {
+            Place::Taken if origin.pool.start_open(self.now) => origin.opening += 1,
+            Place::Taken => self.release(),
+            Place::Wait | Place::StillWaiting => return false,
+        }
+        true
+    }
+
+    fn check(&self) {
+        let mut places = 0;
+        for origin in &self.pools {
+            origin.pool.check();
+            assert_eq!(origin.pool.places(), origin.sockets.len() + origin.opening);
+            places += origin.pool.places();
+        }
+        assert_eq!(self.total.held(), places, "A8: no place is lost or doubled");
+        assert!(places <= self.total.max().get(), "A1: over all origins");
+        let full = places == self.total.max().get();
+        assert!(
+            full || !self.total.is_blocking(),
+            "A8: nobody waits for a free place"
+        );
+        if self.total.is_short() {
+            let idle = self
+                .pools
+                .iter()
+                .any(|origin| origin.pool.oldest_idle().is_some());
+            assert!(!idle, "A8: an idle connection is not kept from who waits");
+        }
+    }
+
+    /// Serves on with everything going well; everybody must get their turn.
+    fn serve_all(&mut self) {
+        let step = |a| Step { kind: 0, a, b: 0 };
+        for _ in 0..600 {
+            if self.pools.iter().all(|origin| origin.tickets.is_empty()) {
+                return;
+            }
+            self.now += MILLI * 30;
+            for at in 0..self.pools.len() {
+                let told = self.pools[at].sockets.iter().filter(|(_, told)| **told);
+                for id in told.map(|(id, _)| *id).collect::<Vec<_>>() {
+                    self.gone(at, id);
+                }
+                self.opened(at);
+                for index in (0..self.pools[at].tickets.len()).rev() {
+                    self.collect(at, step(u16::try_from(index).unwrap()));
+                }
+                self.give_back(at, step(0));
+                self.pools[at].pool.tick(self.now);
+                self.settle();
+                self.check();
+            }
+        }
+        let stats: Vec<_> = self
+            .pools
+            .iter()
+            .map(|origin| origin.pool.stats())
+            .collect();
+        panic!("A8: somebody starves: {:?}, {stats:#?}", self.total);
+    }
+
+    fn wind_up(mut self) {
+        for origin in &mut self.pools {
+            origin.pool.drain(self.now);
+            for id in origin.held.drain(..) {
+                origin
+                    .pool
+                    .lease_returned(id, self.now, Returned::reusable());
+            }
+        }
+        for at in 0..self.pools.len() {
+            while self.pools[at].opening > 0 {
+                self.open_failed(at);
+            }
+            for id in self.pools[at].sockets.keys().copied().collect::<Vec<_>>() {
+                self.gone(at, id);
+            }
+        }
+        assert_eq!(self.total.held(), 0, "A10: every place comes back");
+    }
+}
+
+proptest! {
+    #[test]
+    fn pools_under_a_total_lose_no_place_and_starve_nobody(
+        max in 1..5usize, origins in 1..5usize, max_open in 1..4usize, steps in steps()
+    ) {
+        let mut world = World::new(max, origins, max_open);
+        for step in steps {
+            world.step(step);
+        }
+        world.serve_all();
+        world.wind_up();
+    }
+}
+
+#[test]
+fn twenty_origins_under_a_total_of_eight_all_finish_beside_two_that_never_rest() {
+    let mut world = World::new(8, 20, 8);
+    let mut served = [0; 20];
+    for round in 0..2_000u16 {
+        world.now += MILLI;
+        for at in 0..20 {
+            // Two always have ten waiting; the others want one each, once.
+            let wants = if at < 2 { 10 } else { usize::from(round == 50) };
+            while world.pools[at].tickets.len() < wants {
+                world.demand(at);
+            }
+            world.settle();
+            let told = world.pools[at].sockets.iter().filter(|(_, told)| **told);
+            for id in told.map(|(id, _)| *id).collect::<Vec<_>>() {
+                world.gone(at, id);
+            }
+            world.opened(at);
+            let step = |a| Step { kind: 0, a, b: 0 };
+            world.collect(at, step(0));
+            if !world.pools[at].held.is_empty() {
+                world.give_back(at, step(0));
+                served[at] += 1;
+            }
+            world.settle();
+            world.check();
+        }
+    }
+    assert!(served[2..].iter().all(|n| *n == 1), "{served:?}");
+    assert!(served[..2].iter().all(|n| *n > 500), "{served:?}");
+}
