@@ -97,7 +97,7 @@ where
             dial,
             dns: dns.clone(),
         };
-        let pool = secured(settings, settings.keep_alive()?, settings.connect(), told)?;
+        let pool = secured(settings, &settings.keep_alive()?, settings.connect(), told)?;
         Ok((pool, Some(dns)))
     })
 }
@@ -105,7 +105,7 @@ where
 #[cfg(feature = "tls")]
 fn secured<C>(
     settings: &Settings,
-    keep_alive: KeepAliveLayer,
+    keep_alive: &KeepAliveLayer,
     connect: ConnectTimeoutLayer,
     dial: C,
 ) -> Result<KeepAlive, BuildError>
@@ -127,7 +127,7 @@ where
 #[cfg(not(feature = "tls"))]
 fn secured<C>(
     _: &Settings,
-    keep_alive: KeepAliveLayer,
+    keep_alive: &KeepAliveLayer,
     connect: ConnectTimeoutLayer,
     dial: C,
 ) -> Result<KeepAlive, BuildError>

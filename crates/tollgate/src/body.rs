@@ -31,7 +31,7 @@ pub struct Body {
 enum State {
     Live(KeepAliveBody),
     /// It fell silent for too long, and its connection is closed.
-    Silent(Box<Timings>),
+    Silent(Timings),
 }
 
 /// The limit on silence, and the clock while there is one.
@@ -85,7 +85,7 @@ impl http_body::Body for Body {
             return Poll::Pending;
         }
         let (limit, timings) = (idle.limit, *body.timings());
-        this.state = State::Silent(Box::new(timings));
+        this.state = State::Silent(timings);
         let error = Error::body_timed_out(limit, this.whence.origin(), timings);
         Poll::Ready(Some(Err(error)))
     }

@@ -57,6 +57,7 @@ impl Whence {
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture(State);
 
+#[expect(clippy::large_enum_variant, reason = "failing at once is the rare one")]
 enum State {
     Running(Running),
     Failed(Option<Error>),

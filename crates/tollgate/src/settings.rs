@@ -13,6 +13,8 @@ use tollgate_keep_alive::{KeepAliveLayer, RetryPolicy};
 
 use crate::build_error::BuildError;
 
+/// tollgate-keep-alive's default.
+const MAX_CONNECTIONS: usize = 128;
 /// The incident this library began with, whose dials hung for minutes; Envoy's `connect_timeout`
 /// has the same default.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -208,7 +210,7 @@ impl Settings {
         }
         let most = [
             self.max_idle_per_origin,
-            self.max_connections_per_origin,
+            Some(self.max_connections_per_origin.unwrap_or(MAX_CONNECTIONS)),
             self.max_connections_total,
         ];
         if most

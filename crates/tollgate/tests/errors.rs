@@ -1,0 +1,352 @@
+//! Every error a caller meets, by the event that brings it about.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod support;
+
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use support::{client_with, text};
+use tokio::task::JoinSet;
+use tollgate::cached_dns::{Answer, LookupError, LookupErrorKind, StaticHosts};
+use tollgate::connect_timeout::ConnectTimedOut;
+use tollgate::dial::{AddrPolicy, DialError, DialLayer};
+use tollgate::{Client, Deadline, Error, ErrorKind, Phase, RetryPolicy, find};
+use tollgate_testing::io::Plan;
+use tollgate_testing::{Connector, Gate, Hole, Refused, Reply, Upstream};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// One that holds each answer until the gate opens.
+async fn held() -> (Upstream, Gate) {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| Reply::ok("ok").when(&held)).await;
+    (upstream, gate)
+}
+
+async fn fails(client: &Client, uri: impl ToString) -> Error {
+    client.get(uri.to_string()).await.err().unwrap()
+}
+
+#[tokio::test]
+async fn a_full_queue_says_how_many_wait_and_what_to_change() {
+    let (upstream, gate) = held().await;
+    let client = client_with(|b| b.max_connections_per_origin(1).max_waiting(1));
+    let mut calls = JoinSet::new();
+    calls.spawn(client.get(upstream.uri("/")));
+    gate.reached(1).await;
+    calls.spawn(client.get(upstream.uri("/")));
+    let origin = format!("http://{}", upstream.addr());
+    while client.stats(&origin).unwrap().queued == 0 {
+        tokio::task::yield_now().await;
+    }
+
+    let error = fails(&client, upstream.uri("/")).await;
+    assert_eq!(error.kind(), ErrorKind::QueueFull);
+    assert!(error.is_retryable() && error.nothing_sent() && !error.is_connect());
+    assert_eq!(error.origin().unwrap().to_string(), origin);
+    let text_of = error.to_string();
+    assert!(
+        text_of.contains(&origin) && text_of.contains("max_waiting"),
+        "{text_of}"
+    );
+    assert_eq!(client.stats(&origin).unwrap().refused, 1);
+    gate.open();
+    while let Some(done) = calls.join_next().await {
+        text(done.unwrap().unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_queue_timeout_says_how_long_it_waited() {
+    let (upstream, gate) = held().await;
+    let limit = Duration::from_millis(40);
+    let client = client_with(|b| b.max_connections_per_origin(1).acquire_timeout(limit));
+    let first = tokio::spawn(client.get(upstream.uri("/")));
+    gate.reached(1).await;
+
+    let error = fails(&client, upstream.uri("/")).await;
+    assert_eq!(error.kind(), ErrorKind::QueueTimeout);
+    assert!(error.is_retryable() && error.is_timeout());
+    assert!(error.timings().queued >= limit);
+    assert_eq!(
+        find::<io::Error>(&error).unwrap().kind(),
+        io::ErrorKind::TimedOut
+    );
+    assert_eq!(error.as_keep_alive().unwrap().limit(), 1);
+    gate.open();
+    text(first.await.unwrap().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_requests_own_deadline_bounds_its_wait() {
+    let (upstream, gate) = held().await;
+    let client = client_with(|b| b.max_connections_per_origin(1));
+    let first = tokio::spawn(client.get(upstream.uri("/")));
+    gate.reached(1).await;
+    let mut request = Request::new(Full::<Bytes>::default());
+    *request.uri_mut() = upstream.uri("/");
+    request
+        .extensions_mut()
+        .insert(Deadline::after(Duration::from_millis(30)));
+    let error = client.request(request).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::QueueTimeout);
+    gate.open();
+    text(first.await.unwrap().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_connect_timeout_names_the_phase_and_every_attempt() {
+    let hole = Hole::start([127, 0, 0, 1]).await;
+    let budget = Duration::from_millis(150);
+    let client = client_with(|b| b.connect_timeout(budget));
+    let error = fails(&client, format!("http://{}/", hole.addr())).await;
+    assert_eq!(
+        error.kind(),
+        ErrorKind::ConnectTimeout { phase: Phase::Tcp }
+    );
+    assert!(error.is_timeout() && error.is_connect() && error.is_retryable());
+    assert!(error.to_string().contains("in phase tcp"), "{error}");
+    let late = find::<ConnectTimedOut>(&error).unwrap();
+    assert_eq!(
+        (late.total(), late.attempts()[0].addr),
+        (budget, hole.addr())
+    );
+}
+
+#[tokio::test]
+async fn a_resolver_that_hangs_ends_at_the_connect_budget_in_phase_dns() {
+    let hangs = tower::service_fn(|_| std::future::pending::<io::Result<std::vec::IntoIter<_>>>());
+    let client = client_with(|b| b.resolver(hangs).connect_timeout(Duration::from_millis(50)));
+    let error = fails(&client, "http://slow.internal/").await;
+    assert_eq!(
+        error.kind(),
+        ErrorKind::ConnectTimeout { phase: Phase::Dns }
+    );
+}
+
+#[tokio::test]
+async fn a_refused_connection_says_so_and_a_burst_of_them_backs_off() {
+    let refused = Refused::start([127, 0, 0, 1]);
+    let client = client_with(|b| b);
+    let uri = format!("http://{}/", refused.addr());
+    let error = fails(&client, &uri).await;
+    assert_eq!(error.kind(), ErrorKind::ConnectRefused);
+    assert!(error.is_retryable() && error.is_connect() && !error.is_timeout());
+    assert!(error.to_string().contains("connection refused"), "{error}");
+    assert_eq!(find::<DialError>(&error).unwrap().attempts().len(), 1);
+    // Those that are not dialled for have the kind of the dial that failed.
+    for _ in 0..5 {
+        let error = fails(&client, &uri).await;
+        assert_eq!(error.kind(), ErrorKind::ConnectRefused);
+        if error.is_backing_off() {
+            assert!(error.to_string().contains("next"), "{error}");
+            return;
+        }
+    }
+    panic!("six refused connections and no back-off");
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_a_dns_error() {
+    let nothing = tower::service_fn(|_| async {
+        Err::<Answer, _>(LookupError::new(LookupErrorKind::NotFound { ttl: None }))
+    });
+    let client = client_with(|b| b.resolver(nothing));
+    let error = fails(&client, "http://nobody.internal/").await;
+    assert_eq!(error.kind(), ErrorKind::Dns);
+    assert!(
+        error.to_string().contains("http://nobody.internal"),
+        "{error}"
+    );
+    assert!(find::<LookupError>(&error).unwrap().is_not_found());
+}
+
+#[tokio::test]
+async fn a_blocked_address_is_not_retryable() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let client = client_with(|b| b.dial(DialLayer::new().policy(AddrPolicy::public_only())));
+    let error = fails(&client, upstream.uri("/")).await;
+    assert_eq!(error.kind(), ErrorKind::Blocked);
+    assert!(error.nothing_sent() && !error.is_retryable());
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_closed_after_the_request_was_sent_is_not_retryable() {
+    let upstream = Upstream::start(|_| Reply::nothing().close()).await;
+    let client = client_with(|b| b);
+    let mut request = Request::post("/")
+        .body(Full::new(Bytes::from("pay")))
+        .unwrap();
+    *request.uri_mut() = upstream.uri("/pay");
+    let error = client.request(request).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::ClosedAfterSent);
+    assert!(!error.is_retryable() && !error.nothing_sent());
+    assert!(error.to_string().contains("may have acted"), "{error}");
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_http_is_an_exchange_error() {
+    let upstream = Upstream::start(|_| Reply::raw("SSH-2.0-OpenSSH_9.9\r\n\r\n").close()).await;
+    let client = client_with(|b| b.retry(RetryPolicy::NEVER));
+    let error = fails(&client, upstream.uri("/")).await;
+    assert_eq!(error.kind(), ErrorKind::Exchange);
+    assert!(!error.is_retryable());
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_says_where_it_came_from() {
+    let upstream = Upstream::start(|_| {
+        Reply::head(200)
+            .header("content-length", "10")
+            .body("hello")
+            .close()
+    })
+    .await;
+    let client = client_with(|b| b);
+    let response = client.get(upstream.uri("/")).await.unwrap();
+    let error = response.into_body().collect().await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Body);
+    assert_eq!(error.timings().remote, Some(upstream.addr()));
+    assert!(
+        error.to_string().contains(&upstream.addr().to_string()),
+        "{error}"
+    );
+    assert!(error.source().unwrap().is::<hyper::Error>());
+}
+
+#[tokio::test]
+async fn a_silent_body_ends_at_its_idle_timeout_and_gives_its_connection_up() {
+    let upstream = Upstream::start(|_| {
+        Reply::head(200)
+            .header("content-length", "10")
+            .body("hello")
+            .hold()
+    })
+    .await;
+    let client = client_with(|b| b.body_idle_timeout(Duration::from_millis(50)));
+    let response = client.get(upstream.uri("/")).await.unwrap();
+    let mut body = response.into_body();
+    assert_eq!(
+        body.frame().await.unwrap().unwrap().into_data().unwrap(),
+        "hello"
+    );
+    let error = body.frame().await.unwrap().err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::BodyTimeout);
+    assert!(error.is_timeout() && error.to_string().contains("body_idle_timeout"));
+    assert!(body.frame().await.is_none());
+    // The body still stands; its connection does not.
+    upstream.settled(|stats| stats.live == 0).await;
+}
+
+#[tokio::test]
+async fn a_response_timeout_ends_the_call_and_its_connection() {
+    let upstream = Upstream::start(|_| Reply::never()).await;
+    let client = client_with(|b| b.response_timeout(Duration::from_millis(50)));
+    let error = fails(&client, upstream.uri("/")).await;
+    assert_eq!(error.kind(), ErrorKind::ResponseTimeout);
+    assert!(!error.is_retryable() && error.to_string().contains("response_timeout"));
+    upstream.settled(|stats| stats.live == 0).await;
+}
+
+#[tokio::test]
+async fn what_is_not_an_absolute_uri_is_an_invalid_request() {
+    let client = client_with(|b| b);
+    for uri in ["/only/a/path", "not a uri", ""] {
+        let error = fails(&client, uri).await;
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{uri}");
+        assert!(error.nothing_sent() && !error.is_retryable());
+        assert!(error.to_string().contains("absolute"), "{error}");
+    }
+    assert_eq!(
+        client.warm("nothing", 1).unwrap_err().kind(),
+        ErrorKind::InvalidRequest
+    );
+}
+
+#[test]
+fn a_call_outside_a_runtime_says_so() {
+    let client = client_with(|b| b);
+    let mut call = std::pin::pin!(client.get("http://127.0.0.1:9/"));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(Err(error)) = call.as_mut().poll(&mut cx) else {
+        panic!("waits without a runtime");
+    };
+    assert_eq!(error.kind(), ErrorKind::NoRuntime);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_connector_is_under_the_connect_timeout_and_its_errors_have_a_kind() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let kinds = [
+        io::ErrorKind::ConnectionRefused,
+        io::ErrorKind::NetworkUnreachable,
+        io::ErrorKind::AddrNotAvailable,
+        io::ErrorKind::InvalidData,
+    ];
+    let connector = Connector::memory(&upstream).script(move |dial| match dial.nth {
+        0 => Plan::hang(),
+        n => kinds
+            .get(n - 1)
+            .map_or_else(Plan::connect, |kind| Plan::fail(*kind)),
+    });
+    let client = client_with(|b| b.connector(connector.clone()).connect_timeout(SECOND));
+    let uri = |n: usize| format!("http://host-{n}/");
+    let error = fails(&client, uri(0)).await;
+    assert_eq!(
+        error.kind(),
+        ErrorKind::ConnectTimeout {
+            phase: Phase::Connect
+        }
+    );
+    assert_eq!(find::<ConnectTimedOut>(&error).unwrap().elapsed(), SECOND);
+    for (n, kind) in [
+        ErrorKind::ConnectRefused,
+        ErrorKind::Unreachable,
+        ErrorKind::PortsExhausted,
+        ErrorKind::Connect,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(fails(&client, uri(n + 1)).await.kind(), kind);
+    }
+    text(client.get(uri(9)).await.unwrap()).await;
+    connector
+        .settled(|stats| stats.live == 1 && stats.dialling == 0)
+        .await;
+}
+
+#[tokio::test]
+async fn static_hosts_are_a_resolver_below_the_cache() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let hosts = StaticHosts::new().host("billing.internal", [upstream.addr().ip()]);
+    let client = client_with(|b| b.resolver(hosts));
+    let uri = format!("http://billing.internal:{}/", upstream.addr().port());
+    assert_eq!(text(client.get(uri).await.unwrap()).await, "ok");
+}
+
+#[test]
+fn the_table_of_errors_in_the_guide_is_that_of_the_code() {
+    let rows: Vec<(&str, bool)> = include_str!("../src/guide/errors.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|row| {
+            let mut cells = row.split('|').map(str::trim);
+            let label = cells.next().unwrap().trim_end_matches('`');
+            (label, cells.nth(1).unwrap() == "yes")
+        })
+        .collect();
+    let kinds: Vec<_> = ErrorKind::ALL
+        .iter()
+        .map(|kind| (kind.label(), kind.is_retryable()))
+        .collect();
+    assert_eq!(rows, kinds);
+}
