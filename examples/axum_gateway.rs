@@ -51,11 +51,10 @@ async fn proxy(State(gateway): State<Gateway>, mut request: Request) -> Response
 }
 
 async fn stats(State(gateway): State<Gateway>) -> Response {
-    let json = serde_json::to_string(&gateway.client.snapshot());
-    json.map_or(
-        StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        IntoResponse::into_response,
-    )
+    match serde_json::to_string(&gateway.client.snapshot()) {
+        Ok(json) => json.into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// What concerns one connection only (RFC 9110 section 7.6.1).

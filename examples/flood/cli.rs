@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "TIME", default_value = "5ms", value_parser = delay)]
     pub(crate) delay: Duration,
 
-    /// Flood this server instead, which must be yours: http://host[:port][/path]
+    /// Flood this server instead, which must be yours: `http://host[:port][/path]`
     #[arg(long, value_name = "URL", value_parser = url)]
     pub(crate) url: Option<Uri>,
 
@@ -101,7 +101,7 @@ impl Args {
     }
 
     /// How long a request may queue in Tollgate: no less than it may take in all.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) const fn patience() -> Duration {
         REQUEST_DEADLINE
     }
 

@@ -65,7 +65,7 @@ async fn flood(args: &Args) -> Result<(), BoxError> {
     limits::raise_open_files(args.concurrency);
     site::check(args).await?;
     let mut view = View::new();
-    view.line(&args.headline());
+    View::line(&args.headline());
     let mut runs = Vec::new();
     for contender in args.contenders() {
         runs.push(run(contender, args, &mut view).await?);

@@ -23,7 +23,7 @@ impl Stack {
         let builder = tollgate::Client::builder()
             .max_connections_per_origin(args.limit.into())
             .max_waiting(args.concurrency.into())
-            .acquire_timeout(args.patience());
+            .acquire_timeout(Args::patience());
         let resolver = site.resolver().clone();
         let client = if site.is_own() {
             builder.resolver(resolver).build()?

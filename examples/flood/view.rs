@@ -27,8 +27,8 @@ impl View {
     }
 
     /// Writes one line that stays.
-    pub(crate) fn line(&mut self, text: &str) {
-        self.write(format_args!("{text}\n"));
+    pub(crate) fn line(text: &str) {
+        Self::write(format_args!("{text}\n"));
     }
 
     /// Awaits `work`, and shows how it goes meanwhile.
@@ -50,7 +50,7 @@ impl View {
                 result = &mut work => {
                     self.show(client, requests, progress, pool());
                     if self.terminal {
-                        self.line("");
+                        Self::line("");
                     }
                     return result;
                 }
@@ -63,13 +63,13 @@ impl View {
         let (done, failed) = (progress.done(), progress.failed());
         let line = format!("{client:<22} {done:>8}/{requests} failed {failed}  {pool}");
         if self.terminal {
-            self.write(format_args!("\r{line}\x1b[K"));
+            Self::write(format_args!("\r{line}\x1b[K"));
         } else {
-            self.line(&line);
+            Self::line(&line);
         }
     }
 
-    fn write(&mut self, text: fmt::Arguments<'_>) {
+    fn write(text: fmt::Arguments<'_>) {
         // Whoever closed stderr does not want to see it.
         drop(
             io::stderr()

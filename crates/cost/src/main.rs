@@ -22,7 +22,7 @@ use tollgate_keep_alive::KeepAlive;
 use tower::{Service, ServiceExt};
 
 /// Requests in the shorter run; the longer one has twice as many, and the difference is what counts.
-const REQUESTS: u64 = 2_000;
+const REQUESTS: u32 = 2_000;
 
 /// A client, and what it may cost at most: instructions as a multiple of bare hyper's, and
 /// allocations more than bare hyper's.
@@ -99,7 +99,7 @@ fn gate() -> ExitCode {
 
 /// Allocations per request, counted in a run of its own.
 fn allocations(client: &str, addr: &str) -> f64 {
-    let count = |requests: u64| {
+    let count = |requests: u32| {
         let out = this(&["run", client, addr, &requests.to_string()])
             .output()
             .expect("runs");
@@ -113,12 +113,12 @@ fn allocations(client: &str, addr: &str) -> f64 {
             .parse::<f64>()
             .expect("prints a number")
     };
-    (count(2 * REQUESTS) - count(REQUESTS)) / REQUESTS as f64
+    (count(2 * REQUESTS) - count(REQUESTS)) / f64::from(REQUESTS)
 }
 
 /// Instructions per request in user space; `None` without valgrind.
 fn instructions(client: &str, addr: &str) -> Option<f64> {
-    let count = |requests: u64| {
+    let count = |requests: u32| {
         let exe = std::env::current_exe().expect("has a path");
         let out = Command::new("valgrind")
             .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -130,7 +130,7 @@ fn instructions(client: &str, addr: &str) -> Option<f64> {
         let line = text.lines().find(|line| line.contains("Collected"))?;
         line.rsplit(' ').next()?.parse::<f64>().ok()
     };
-    Some((count(2 * REQUESTS)? - count(REQUESTS)?) / REQUESTS as f64)
+    Some((count(2 * REQUESTS)? - count(REQUESTS)?) / f64::from(REQUESTS))
 }
 
 fn this(args: &[&str]) -> Command {
@@ -207,7 +207,7 @@ fn serve() {
 }
 
 /// Sends `requests` one after the other and prints how many allocations that took.
-fn run(client: &str, addr: &str, requests: u64) {
+fn run(client: &str, addr: &str, requests: u32) {
     let info = allocation_counter::measure(|| {
         runtime().block_on(async {
             tokio::spawn(tokio::time::sleep(Duration::from_secs(3600)));
@@ -242,7 +242,7 @@ fn connector() -> HttpConnector {
     connector
 }
 
-async fn bare(addr: &str, requests: u64) {
+async fn bare(addr: &str, requests: u32) {
     let stream = TcpStream::connect(addr).await.expect("connects");
     stream.set_nodelay(true).expect("is TCP");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -262,7 +262,7 @@ async fn bare(addr: &str, requests: u64) {
     }
 }
 
-async fn through<S, B>(mut service: S, uri: &Uri, requests: u64)
+async fn through<S, B>(mut service: S, uri: &Uri, requests: u32)
 where
     S: Service<Request<Empty<Bytes>>, Response = http::Response<B>, Error: std::fmt::Debug>,
     B: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Unpin,
@@ -276,7 +276,7 @@ where
     }
 }
 
-async fn reqwest(addr: &str, requests: u64) {
+async fn reqwest(addr: &str, requests: u32) {
     let client = reqwest::Client::new();
     let uri = format!("http://{addr}/fast");
     for _ in 0..requests {

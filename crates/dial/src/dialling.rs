@@ -52,6 +52,11 @@ impl<A> Dialling<A> {
         &self.target
     }
 
+    /// Whether it was not polled yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.began.is_none()
+    }
+
     pub(crate) fn resolved(&mut self, now: Instant) {
         self.dns = self.began.map(|began| now - began);
     }

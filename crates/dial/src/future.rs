@@ -88,6 +88,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let mut now = Instant::now();
+        if this.context.is_new() && matches!(this.state, State::Resolving(_)) {
+            phase::enter(Phase::Dns);
+        }
         let deadline = this.context.deadline(now);
         loop {
             let wait = match this.state.poll(cx, &mut this.context, now) {
@@ -137,7 +140,6 @@ where
             Self::Unix => Moved::Done(context.dial_unix()),
             Self::Literal(addr) => context.race([*addr], now),
             Self::Resolving(future) => {
-                phase::enter(Phase::Dns);
                 let Poll::Ready(answer) = future.as_mut().poll(cx) else {
                     return Moved::Waits(None);
                 };

@@ -38,7 +38,6 @@ pub(crate) struct Config {
     pub(crate) min_idle: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) retry: RetryPolicy,
-    pub(crate) hint_max: Option<Duration>,
     pub(crate) quarantine: Option<Duration>,
     pub(crate) timings_in_extensions: bool,
     pub(crate) overrides: Vec<(Origin, NonZeroUsize)>,
@@ -60,7 +59,6 @@ impl Default for Config {
             min_idle: 0,
             connect_timeout: CONNECT_TIMEOUT,
             retry: RetryPolicy::default(),
-            hint_max: None,
             quarantine: None,
             timings_in_extensions: false,
             overrides: Vec::new(),
@@ -82,22 +80,16 @@ impl Config {
 
     /// The engine's configuration for an origin with this cap.
     pub(crate) fn engine(&self, max_open: NonZeroUsize) -> PoolConfig {
-        let mut engine = PoolConfig::default()
+        PoolConfig::default()
             .max_open(max_open)
             .max_opening(self.max_connecting_per_origin)
             .max_waiting(self.max_waiting)
             .acquire_timeout(self.acquire_timeout)
-            .max_idle(self.max_idle_per_origin.unwrap_or(max_open.get()))
+            .max_idle(self.max_idle_per_origin.unwrap_or_else(|| max_open.get()))
             .idle_timeout(Some(self.idle_timeout))
             .max_lifetime(Some(self.max_lifetime))
-            .min_idle(self.min_idle);
-        engine = engine.max_requests(self.max_requests);
-        engine
-    }
-
-    /// The longest idle time a server's hint can lead to.
-    pub(crate) fn hint_limit(&self) -> Duration {
-        self.hint_max.unwrap_or(self.idle_timeout)
+            .min_idle(self.min_idle)
+            .max_requests(self.max_requests)
     }
 }
 

@@ -30,6 +30,10 @@ where
     ended: bool,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives as long as its connection, in its task"
+)]
 enum Exchange<I>
 where
     I: Read + Write + Unpin + Send + 'static,

@@ -58,13 +58,13 @@ impl Body for ErasedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|body| body.is_end_stream())
+        self.0.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.0
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), |body| body.size_hint())
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

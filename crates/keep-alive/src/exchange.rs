@@ -35,6 +35,10 @@ pub(crate) struct Call {
 }
 
 /// What an attempt that failed leaves to do.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one match, off the way of a hit"
+)]
 pub(crate) enum After {
     Again(Request<ErasedBody>),
     Fail(KeepAliveError),

@@ -162,10 +162,11 @@ impl<I: Read, G> Read for PooledIo<I, G> {
         }
         buf.put_slice(bytes);
         this.state.count(bytes.len())?;
-        if bytes.len() == size && buf.remaining() > 0 {
-            if let Poll::Ready(Err(error)) = this.io.poll_read(&mut noting, buf) {
-                *this.deferred = Some(error);
-            }
+        if bytes.len() == size
+            && buf.remaining() > 0
+            && let Poll::Ready(Err(error)) = this.io.poll_read(&mut noting, buf)
+        {
+            *this.deferred = Some(error);
         }
         Poll::Ready(Ok(()))
     }

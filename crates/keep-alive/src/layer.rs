@@ -83,7 +83,8 @@ impl KeepAliveLayer {
     }
 
     /// How long a connection may idle. Default 30 s: half of the 60 s after which most servers and
-    /// load balancers close, so that we close first.
+    /// load balancers close, so that we close first. A server's
+    /// `Keep-Alive: timeout=`, less a second, shortens it for that connection and never lengthens it.
     #[must_use]
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.config.idle_timeout = limit;
@@ -124,14 +125,6 @@ impl KeepAliveLayer {
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.config.retry = policy;
-        self
-    }
-
-    /// How far a server's `Keep-Alive: timeout=` may lengthen the idle timeout. Default: not at all;
-    /// it may always shorten it.
-    #[must_use]
-    pub fn keep_alive_hint_max(mut self, limit: Duration) -> Self {
-        self.config.hint_max = Some(limit);
         self
     }
 

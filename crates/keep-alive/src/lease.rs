@@ -271,6 +271,6 @@ impl fmt::Debug for Lease {
         f.debug_struct("Lease")
             .field("stage", &self.stage)
             .field("grant", &self.grant)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

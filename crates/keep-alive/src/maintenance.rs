@@ -155,10 +155,8 @@ impl Inner {
 
     /// When the origin is to be forgotten, if nobody uses it.
     fn forget_at_locked(&mut self, now: Instant) -> Option<Instant> {
-        self.unused_since = match self.engine.is_empty() {
-            true => self.unused_since.or(Some(now)),
-            false => None,
-        };
+        let since = self.unused_since.unwrap_or(now);
+        self.unused_since = self.engine.is_empty().then_some(since);
         self.unused_since.map(|since| since + FORGET_AFTER)
     }
 

@@ -384,19 +384,7 @@ impl Inner {
         {
             return Returned::Retire(CloseReason::Reclaimed);
         }
-        match returned {
-            Returned::Reusable {
-                idle_for: Some(hint),
-                remaining_uses,
-            } => {
-                let idle_for = Some(hint.min(pool.shared.config.hint_limit()));
-                Returned::Reusable {
-                    idle_for,
-                    remaining_uses,
-                }
-            }
-            other => other,
-        }
+        returned
     }
 }
 

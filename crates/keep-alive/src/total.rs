@@ -82,10 +82,11 @@ impl Shared {
 
     /// Whether `pool` waits for nothing any more is told to the cap, so that nobody gives way to it.
     pub(crate) fn demand_changed(&self, pool: &OriginPool) {
-        if let Some(cap) = &self.total {
-            if cap.is_starving() && !pool.with(|inner| inner.engine.wants_open(Instant::now())) {
-                cap.with(|total| total.withdraw(&pool.origin));
-            }
+        let starving = self.total.as_ref().filter(|cap| cap.is_starving());
+        if let Some(cap) = starving
+            && !pool.with(|inner| inner.engine.wants_open(Instant::now()))
+        {
+            cap.with(|total| total.withdraw(&pool.origin));
         }
     }
 

@@ -1,5 +1,7 @@
 //! Callers that vanish, at every await.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::time::Duration;
@@ -109,6 +111,7 @@ impl Dice {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one story")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_random_cancellations_under_load_lose_nothing() {
     const LIMIT: usize = 4;

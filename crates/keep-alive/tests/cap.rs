@@ -1,5 +1,7 @@
 //! The cap and the queue, over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::num::NonZeroUsize;

@@ -1,5 +1,7 @@
 //! Upstreams that cannot be reached, and callers' code that panics.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! When a lease ends, and when a connection may be used again.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::time::Duration;

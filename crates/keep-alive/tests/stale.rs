@@ -1,5 +1,7 @@
 //! Reuse of connections that are, or are about to be, closed; and what is sent again.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::collections::HashMap;

@@ -1,6 +1,10 @@
 //! Resolvers and attempts to script.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "test support, of which each file uses a part"
+)]
 
 use std::collections::HashMap;
 use std::convert::Infallible;

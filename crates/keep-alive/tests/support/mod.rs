@@ -1,5 +1,10 @@
 //! What the pool's tests have in common.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses a part"
+)]
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -51,7 +56,7 @@ impl Stack {
         let caller = std::panic::Location::caller();
         async move {
             let deadline = Duration::from_secs(10);
-            let poll = async {
+            let polling = async {
                 loop {
                     if let Some(stats) = pool.stats(&origin).filter(&holds) {
                         return stats;
@@ -59,9 +64,9 @@ impl Stack {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             };
-            match tokio::time::timeout(deadline, poll).await {
+            match tokio::time::timeout(deadline, polling).await {
                 Ok(stats) => stats,
-                Err(_) => panic!("{caller}: still {:#?}", pool.stats(&origin)),
+                Err(_elapsed) => panic!("{caller}: still {:#?}", pool.stats(&origin)),
             }
         }
     }

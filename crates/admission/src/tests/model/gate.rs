@@ -58,7 +58,7 @@ impl World {
             }
             12 => self.now += MILLI * u32::from(step.b % 100),
             13 => self.gate.tick(self.now),
-            14 if step.a % 4 == 0 => {
+            14 if step.a.is_multiple_of(4) => {
                 self.lowered_from = self.gate.stats().in_flight;
                 self.config.limit = limit(usize::from(step.b % 5));
                 self.gate.reconfigure(self.now, self.config);

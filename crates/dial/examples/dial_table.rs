@@ -1,0 +1,193 @@
+//! Dials that meet dead addresses, beside hyper-util's `HttpConnector`, over loopback.
+//!
+//! `cargo run -p tollgate-dial --example dial_table --release`
+//!
+//! A "hole" is a listener with a full backlog: Linux drops the SYNs. Takes about 15 s.
+
+#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout};
+use tollgate_dial::DialLayer;
+use tollgate_testing::{Hole, Refused};
+use tower::{Layer, Service, ServiceExt};
+
+const V4: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
+/// An IPv6 address that this machine does not have.
+const NOT_OURS: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> std::io::Result<()> {
+    let (hole4, other4, hole6) = tokio::join!(Hole::start(V4), Hole::start(V4), Hole::start(V6));
+    let (hole4, other4, hole6) = (hole4.addr(), other4.addr(), hole6.addr());
+    let refused = Refused::start(V4);
+    let listener = TcpListener::bind((V4, 0)).await?;
+    let good = listener.local_addr()?;
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+
+    let rows = [
+        Row::new("v4 hole, v4 good", &[hole4, good]),
+        Row::new("v4 hole, v4 hole, v4 good", &[hole4, other4, good]),
+        Row::new("v6 hole, v4 good", &[hole6, good]),
+        Row::new("v6 hole, v4 hole, v4 good", &[hole6, hole4, good]),
+        Row::new("v4 refused, v4 good", &[refused.addr(), good]),
+        Row::new("v6 hole, v4 hole; limit 2 s", &[hole6, hole4]).limit(2000),
+        Row::new("v6 cannot bind, v4 good", &[(V6, 9).into(), good]).binding(),
+        Row::new("the same, families in one list", &[(V6, 9).into(), good])
+            .binding()
+            .one_list(),
+    ];
+    // Ours one after the other, then theirs side by side: most of those only wait.
+    let mut ours = Vec::new();
+    for row in &rows {
+        ours.push(time(row.ours()).await);
+    }
+    let plain = join_all(rows.iter().map(|row| time(row.hyper_util(row.limit)))).await;
+    let limited = rows.iter().map(|row| async {
+        let limit = row.limit.unwrap_or(Duration::from_secs(4));
+        time(row.hyper_util(Some(limit))).await
+    });
+    let limited = join_all(limited).await;
+
+    println!(
+        "{:<32}{:>18}{:>18}{:>22}",
+        "addresses", "tollgate-dial", "HttpConnector", "… with a 4 s timeout"
+    );
+    for (n, row) in rows.iter().enumerate() {
+        println!(
+            "{:<32}{:>18}{:>18}{:>22}",
+            row.label, ours[n], plain[n], limited[n]
+        );
+    }
+    let one = Row::new("v4 good (median of 501)", &[good]);
+    let ours = median(|| one.ours()).await;
+    let theirs = median(|| one.hyper_util(None)).await;
+    println!("{:<32}{ours:>18}{theirs:>18}", one.label);
+    Ok(())
+}
+
+struct Row {
+    label: &'static str,
+    addrs: Vec<SocketAddr>,
+    limit: Option<Duration>,
+    /// Dial from 127.0.0.1 and from an IPv6 address that cannot be bound.
+    binding: bool,
+    /// `HttpConnector` with its happy eyeballs off.
+    one_list: bool,
+}
+
+impl Row {
+    fn new(label: &'static str, addrs: &[SocketAddr]) -> Self {
+        Self {
+            label,
+            addrs: addrs.to_vec(),
+            limit: None,
+            binding: false,
+            one_list: false,
+        }
+    }
+
+    fn limit(mut self, millis: u64) -> Self {
+        self.limit = Some(Duration::from_millis(millis));
+        self
+    }
+
+    fn binding(mut self) -> Self {
+        self.binding = true;
+        self
+    }
+
+    fn one_list(mut self) -> Self {
+        self.one_list = true;
+        self
+    }
+
+    fn resolver(&self) -> Answers {
+        Answers(self.addrs.clone())
+    }
+
+    async fn ours(&self) -> bool {
+        let mut layer = DialLayer::new();
+        if let Some(limit) = self.limit {
+            layer = layer.connect_timeout(limit);
+        }
+        if self.binding {
+            let [v4, v6] = [IpAddr::V4(V4), IpAddr::V6(NOT_OURS)];
+            layer = layer.local_address(v4).local_address(v6);
+        }
+        let dial = layer.layer(self.resolver());
+        dial.oneshot(uri()).await.is_ok()
+    }
+
+    async fn hyper_util(&self, limit: Option<Duration>) -> bool {
+        let mut connector = HttpConnector::new_with_resolver(self.resolver());
+        connector.set_connect_timeout(limit);
+        if self.binding {
+            connector.set_local_addresses(V4, NOT_OURS);
+        }
+        if self.one_list {
+            connector.set_happy_eyeballs_timeout(None);
+        }
+        connector.oneshot(uri()).await.is_ok()
+    }
+}
+
+fn uri() -> Uri {
+    Uri::from_static("http://table.test")
+}
+
+async fn time(dial: impl Future<Output = bool>) -> String {
+    let from = Instant::now();
+    let Ok(connected) = timeout(PATIENCE, dial).await else {
+        return format!("none in {} s", PATIENCE.as_secs());
+    };
+    let ms = from.elapsed().as_millis();
+    if connected {
+        format!("{ms} ms")
+    } else {
+        format!("error at {ms} ms")
+    }
+}
+
+async fn median<F: Future<Output = bool>>(dial: impl Fn() -> F) -> String {
+    let mut times = Vec::new();
+    for _ in 0..501 {
+        let from = Instant::now();
+        if dial().await {
+            times.push(from.elapsed().as_micros());
+        }
+    }
+    times.sort_unstable();
+    let median = times.get(times.len() / 2);
+    median.map_or_else(|| "error".to_owned(), |us| format!("{us} µs"))
+}
+
+/// Answers every name with these addresses.
+#[derive(Clone)]
+struct Answers(Vec<SocketAddr>);
+
+impl Service<Name> for Answers {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Name) -> Self::Future {
+        ready(Ok(self.0.clone().into_iter()))
+    }
+}
