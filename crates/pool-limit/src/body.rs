@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::slot::PoolLimitPermit;
+use crate::waiter::PoolLimitPermit;
 
 pin_project! {
     /// A response body that holds its request's place until it ends, fails or is dropped.

@@ -13,7 +13,8 @@ use tollgate_core::{BoxError, HasOrigin};
 use tower_service::Service;
 
 use crate::release::PermitUntil;
-use crate::slot::{Admitted, PoolLimitPermit, Slot, Waiter};
+use crate::slot::{Admitted, Slot};
+use crate::waiter::{PoolLimitPermit, Waiter};
 
 pin_project! {
     /// One request on its way through a [`PoolLimit`](crate::PoolLimit).

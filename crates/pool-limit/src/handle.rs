@@ -9,7 +9,8 @@ use tollgate_admission::GateStats;
 use tollgate_core::Origin;
 
 use crate::error::{StillInFlight, ZeroLimit};
-use crate::keys::{Limiter, PerKey, PerOrigin, Scheme};
+use crate::keys::{PerKey, PerOrigin, Scheme};
+use crate::limiter::Limiter;
 
 /// What an [`Instant`] can be moved by without fear of overflow; nobody waits that long.
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);

@@ -9,12 +9,13 @@ use tollgate_admission::GateConfig;
 use tollgate_core::Observer;
 use tower_layer::Layer;
 
+use crate::common::Common;
 use crate::error::ZeroLimit;
-use crate::keys::{Limiter, PerKey, PerOrigin, Scheme, WholeService};
+use crate::keys::{PerKey, PerOrigin, Scheme, WholeService};
+use crate::limiter::Limiter;
 use crate::release::{BodyEnd, Head};
 use crate::reserving::ReservingPoolLimitLayer;
 use crate::service::PoolLimit;
-use crate::slot::Common;
 
 /// Limits how many requests are in flight.
 ///

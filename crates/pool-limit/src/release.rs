@@ -3,7 +3,7 @@
 use http_body::Body;
 
 use crate::body::PoolLimitBody;
-use crate::slot::PoolLimitPermit;
+use crate::waiter::PoolLimitPermit;
 
 /// Until when a request holds its place: [`BodyEnd`] or [`Head`].
 ///

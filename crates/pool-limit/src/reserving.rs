@@ -13,11 +13,14 @@ use tollgate_core::{BoxError, Observer, RefuseReason};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::common::{Common, Watcher};
 use crate::future::ReservedFuture;
 use crate::handle::PoolLimitHandle;
-use crate::keys::{Limiter, WholeService};
+use crate::keys::WholeService;
+use crate::limiter::Limiter;
 use crate::release::{BodyEnd, PermitUntil};
-use crate::slot::{Admitted, Common, PoolLimitPermit, Waiter, Watcher};
+use crate::slot::Admitted;
+use crate::waiter::{PoolLimitPermit, Waiter};
 
 /// Limits how many requests are in flight, and reserves the place in `poll_ready`.
 ///

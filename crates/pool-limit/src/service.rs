@@ -9,7 +9,8 @@ use tower_service::Service;
 
 use crate::future::PoolLimitFuture;
 use crate::handle::PoolLimitHandle;
-use crate::keys::{LimitBy, Limiter, PerOrigin, Scheme};
+use crate::keys::{LimitBy, PerOrigin, Scheme};
+use crate::limiter::Limiter;
 use crate::release::{BodyEnd, PermitUntil};
 
 /// A service with a limit on the requests in flight; made by

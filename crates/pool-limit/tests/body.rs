@@ -1,4 +1,5 @@
 //! How long a request holds its place, beside tower's `ConcurrencyLimit`.
+#![expect(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 mod common;
 
