@@ -61,7 +61,7 @@ fn time(case: &str) {
     );
 }
 
-fn run(case: &str, count: u64) {
+fn run(case: &str, count: u32) {
     let origin: Origin = "https://billing.test".parse().expect("an origin");
     let metrics = PoolMetrics::new();
     match case {
@@ -84,7 +84,7 @@ fn run(case: &str, count: u64) {
     }
 }
 
-fn hits(observer: &impl Observer, origin: &Origin, waited: Duration, count: u64) {
+fn hits(observer: &impl Observer, origin: &Origin, waited: Duration, count: u32) {
     let held = Duration::from_micros(700);
     for _ in 0..count {
         if !waited.is_zero() {
@@ -105,7 +105,7 @@ fn reply(_: Request<()>) -> Ready<Reply> {
     ready(Ok(Response::new(Empty::new())))
 }
 
-fn calls<S: Service<Request<()>>>(mut service: S, count: u64) {
+fn calls<S: Service<Request<()>>>(mut service: S, count: u32) {
     for _ in 0..count {
         let call = service.call(Request::new(()));
         drop(black_box(call.now_or_never()));

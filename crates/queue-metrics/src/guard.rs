@@ -1,6 +1,6 @@
 //! The label guard: at most so many series by name, the rest in one that is called `_other`.
 
-use std::hash::{BuildHasher, Hash};
+use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use foldhash::quality::RandomState;
@@ -142,31 +142,6 @@ impl<S: Default> Entry<S> {
     }
 }
 
-/// A map with an upper bound in front of a guard: what one key was resolved to.
-#[derive(Debug)]
-pub(crate) struct Resolved<K, S>(RwLock<Map<K, Arc<Entry<S>>>>);
-
-impl<K, S> Default for Resolved<K, S> {
-    fn default() -> Self {
-        Self(RwLock::default())
-    }
-}
-
-impl<K: Hash + Eq, S> Resolved<K, S> {
-    /// Calls `with` on the key's series, under the lock, so it may only touch atomics.
-    pub(crate) fn with<R>(&self, key: &K, with: impl FnOnce(&S) -> R) -> Option<R> {
-        let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        map.get(key).map(|entry| with(&entry.series))
-    }
-
-    pub(crate) fn remember(&self, key: K, entry: Arc<Entry<S>>, max: usize) {
-        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if map.len() < max {
-            map.insert(key, entry);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicU64;
@@ -202,17 +177,5 @@ mod tests {
         assert_eq!(named(guard.find_or_add("a", 3, 2)), "_other:0");
         assert_eq!(named(guard.find_or_add("a", 1, 2)), "a:1");
         assert_eq!(guard.overflowed(), 1);
-    }
-
-    #[test]
-    fn what_was_resolved_is_bounded() {
-        let (guard, resolved) = (Guard::<AtomicU64>::default(), Resolved::default());
-        for key in 0..100 {
-            if let Found::Own(entry) = guard.find_or_add("one", 80, 1) {
-                resolved.remember(key, entry, 10);
-            }
-        }
-        assert!(resolved.with(&9, |_| ()).is_some());
-        assert!(resolved.with(&10, |_| ()).is_none());
     }
 }

@@ -132,6 +132,7 @@ pub mod names;
 mod pool_metrics;
 mod pool_report;
 mod report;
+mod resolved;
 mod series;
 mod service;
 mod service_series;

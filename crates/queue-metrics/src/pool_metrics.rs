@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use tollgate_core::{Event, Observer, Origin};
 
 use crate::dns_series::DnsSeries;
-use crate::guard::{Found, Guard, Resolved};
+use crate::guard::{Found, Guard};
 use crate::names::{self, Metric};
+use crate::resolved::Resolved;
 use crate::series::OriginSeries;
 use crate::spelling::{Described, Naming, Spelling};
 
@@ -50,7 +51,7 @@ pub struct PoolMetrics {
     pub(crate) default_limit: u64,
     pub(crate) origins: Guard<OriginSeries>,
     pub(crate) names: Guard<DnsSeries>,
-    resolved: Resolved<Origin, OriginSeries>,
+    resolved: Resolved<OriginSeries>,
     max_origins: usize,
     group: Option<Group>,
 }
@@ -181,7 +182,7 @@ impl PoolMetrics {
             Found::Own(entry) => {
                 let done = with(&entry.series);
                 let max = MAX_RESOLVED.max(2 * self.max_origins);
-                self.resolved.remember(origin.clone(), entry, max);
+                self.resolved.remember(origin, entry, max);
                 done
             }
             Found::Other(entry) => with(&entry.series),
