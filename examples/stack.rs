@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
+use tollgate::tls::TlsOptions;
 use tollgate_cached_dns::{CachedDnsLayer, Gai};
 use tollgate_connect_timeout::ConnectTimeoutLayer;
 use tollgate_dial::DialLayer;
@@ -28,8 +29,9 @@ async fn main() -> Result<(), BoxError> {
         .layer(QueueMetricsLayer::new("billing"))
         .layer(PoolLimitLayer::per_origin(64)?)
         .layer(KeepAliveLayer::new())
-        // Connections. TLS would stand here: `.layer_fn(|dial| HttpsConnector::new(dial))`.
+        // Connections.
         .layer(ConnectTimeoutLayer::new(Duration::from_secs(5)))
+        .layer(TlsOptions::default().layer()?)
         .layer(DialLayer::new())
         // Names.
         .layer(CachedDnsLayer::new())
