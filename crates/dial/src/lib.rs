@@ -1,4 +1,122 @@
-//! A Tower connector that dials by RFC 8305 over any resolver, with socket options, an address policy and errors that name every attempt.
+//! A Tower connector that dials by RFC 8305 over any resolver, with socket options, an address policy
+//! and errors that name every attempt.
+//!
+//! # Why, and when not
+//!
+//! A name has several addresses so that one of them may be dead. A connector that tries one after the
+//! other waits for the dead one until the system gives it up, about two minutes on Linux.
+//! [`Dial`] starts the next attempt after 250 ms, or 10 ms after the last start if one failed, within
+//! a family as between the two, and keeps what connects first.
+//!
+//! A peer with one address that is always there needs none of this; `HttpConnector` of hyper-util then
+//! does the same with fewer options.
+//!
+//! # Example
+//!
+//! ```
+//! use std::net::SocketAddr;
+//! use std::time::Duration;
+//!
+//! use hyper_util::client::legacy::connect::dns::Name;
+//! use tollgate_dial::DialLayer;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let good = listener.local_addr()?;
+//! # let refuses = SocketAddr::from(([127, 0, 0, 1], 1));
+//! // In the place of a real resolver, such as hyper-util's `GaiResolver`.
+//! let resolver = service_fn(move |_: Name| async move { Ok::<_, std::io::Error>([refuses, good]) });
+//! let connector = ServiceBuilder::new()
+//!     .layer(DialLayer::new().connect_timeout(Duration::from_secs(3)))
+//!     .service(resolver);
+//!
+//! let stream = connector.oneshot("http://billing.internal".parse()?).await?;
+//! assert_eq!(stream.info().remote, Some(good));
+//! assert_eq!(stream.info().attempts.len(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where it goes in the stack
+//!
+//! Over a resolver (any `Service<Name>` whose response is a collection of addresses, so also
+//! hyper-util's), below TLS: hyper-rustls' `wrap_connector`, tonic's `connect_with_connector`,
+//! hyper-util's legacy client and Tollgate's keep-alive all take it. A name is resolved at each dial: a
+//! cache of names belongs below.
+//!
+//! The result is a [`DialStream`], with a [`DialInfo`](tollgate_core::DialInfo) in its
+//! `Connected` extras. While a dial is pending, it reports its phase and attempts through
+//! [`tollgate_core::phase`], so that a timeout above knows what it cut off.
+//!
+//! A `unix_socket("docker", path)` of the [`DialLayer`] leads the URIs of one host to a Unix socket.
+//!
+//! # The order of addresses
+//!
+//! 1. What the [`AddrPolicy`] forbids is left out, literal or resolved, and of an answer no more than
+//!    64 addresses are looked at.
+//! 2. Addresses that failed or were overtaken in an earlier dial of the same host that another address
+//!    won go last, for 30 s; then one dial tries them first again. Nobody is ever preferred for having
+//!    won, so connections spread as the resolver rotates its answers.
+//! 3. The families take turns, beginning with that of the first address; if IPv6 lost to IPv4 three
+//!    times in a row, with IPv4 for 10 minutes.
+//!
+//! At most six attempts are open. The first success wins and the others are closed. Errors from
+//! `socket` and `bind` count as failed attempts. Where there is no route, the rest of that family goes
+//! last; where the family cannot be had at all or the local address cannot be bound, it is skipped;
+//! without file descriptors nothing more is started.
+//!
+//! The dial sees the resolver's answer once it is complete. Waiting a little for the slower family (the
+//! resolution delay of RFC 8305) is the resolver's part, since only it knows what is still out.
+//!
+//! # Differences from hyper-util's `HttpConnector`
+//!
+//! * Attempts are staggered within a family too. There, each family is walked one address at a time, so
+//!   a dead first address costs the system's timeout, or its share of `connect_timeout`.
+//! * [`connect_timeout`](DialLayer::connect_timeout) is one limit on everything, DNS included. There it
+//!   leaves out DNS, is divided by the number of addresses and holds for each family.
+//! * `TCP_NODELAY`, TCP keep-alive and user timeout are on; a local address is bound without taking
+//!   its port from other destinations.
+//! * A failed `bind` of one family does not end the dial.
+//! * After a refusal the next attempt waits until 10 ms after the last start (RFC 8305 section 5), there
+//!   it does not.
+//! * Any scheme with a port is dialled; there, `enforce_http` is on.
+//!
+//! `examples/dial_table.rs` runs both over the same dead addresses and prints the times.
+//!
+//! # Choosing the values
+//!
+//! [`attempt_delay`](DialLayer::attempt_delay): well above a round trip, or every dial opens two
+//! sockets; inside one data centre 50 ms will do. [`connect_timeout`](DialLayer::connect_timeout):
+//! below 1 s, one lost SYN is an error. In Tollgate's client the connect timeout above, which covers
+//! TLS too, is the one to set.
+//!
+//! For URIs that come from elsewhere, [`AddrPolicy::public_only`] keeps the dial out of the own network.
+//!
+//! # Backpressure and clones
+//!
+//! `poll_ready` is the resolver's; attempts are made ready inside the dial. The dial itself has no
+//! limit: the number of connections is a pool's. Clones have a clone of the resolver and share what was
+//! learned about hosts (of 1,024 hosts at most), nothing else.
+//!
+//! # Cancel safety
+//!
+//! The future owns its sockets: dropping it closes them, half open or not, and no task is left behind,
+//! for it spawns none. What it learned until then stays: if addresses were left untried, those that had
+//! had a second go last in the next dial. A resolver that must not lose work to a cancelled caller has
+//! to see to that itself.
+//!
+//! # Errors
+//!
+//! [`DialError`]: how it failed ([`DialFailure`]), which kind that is
+//! ([`ConnectErrorKind`](tollgate_core::ConnectErrorKind)), host, time, and every attempt. An address
+//! that was not reached within the time limit is there as timed out if it had a second, else as pending.
+//!
+//! # Metrics
+//!
+//! None of its own. [`on_outcome`](DialLayer::on_outcome) tells of each attempt, `DialInfo` of each
+//! dial, the error of each failure; Tollgate's pool counts dials.
 
 mod attempt;
 mod config;
@@ -25,3 +143,7 @@ pub use layer::DialLayer;
 pub use policy::AddrPolicy;
 pub use service::Dial;
 pub use stream::DialStream;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
