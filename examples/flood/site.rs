@@ -100,19 +100,13 @@ impl Site {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let (opened, peak_open, dns_queries) = match &self.own {
-            Some((upstream, dns)) => {
-                let stats = upstream.stats();
-                (
-                    stats.accepted as u64,
-                    stats.peak_live as u64,
-                    dns.total() as u64,
-                )
-            }
-            None => {
-                let peak = self.meter.peak() as u64;
-                (self.meter.opened(), peak, self.resolver.lookups())
-            }
+        let (opened, peak_open, dns_queries) = if let Some((upstream, dns)) = &self.own {
+            let stats = upstream.stats();
+            let (opened, peak) = (stats.accepted as u64, stats.peak_live as u64);
+            (opened, peak, dns.total() as u64)
+        } else {
+            let peak = self.meter.peak() as u64;
+            (self.meter.opened(), peak, self.resolver.lookups())
         };
         Counts {
             opened,

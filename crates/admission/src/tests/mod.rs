@@ -1,4 +1,13 @@
 //! The promises, one file each; `model` has the random sequences.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::manual_is_multiple_of,
+    clippy::needless_range_loop,
+    clippy::similar_names,
+    clippy::unused_self,
+    clippy::wrong_self_convention,
+    reason = "random numbers are cut to size, and steps of a model are all methods"
+)]
 
 mod crowd;
 mod model;

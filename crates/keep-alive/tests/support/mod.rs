@@ -64,10 +64,8 @@ impl Stack {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             };
-            match tokio::time::timeout(deadline, polling).await {
-                Ok(stats) => stats,
-                Err(_elapsed) => panic!("{caller}: still {:#?}", pool.stats(&origin)),
-            }
+            let settled = tokio::time::timeout(deadline, polling).await;
+            settled.unwrap_or_else(|_| panic!("{caller}: still {:#?}", pool.stats(&origin)))
         }
     }
 }

@@ -109,7 +109,6 @@ impl World {
     }
 
     pub(super) fn queued(&mut self, ticket: Ticket, hard: Option<Instant>, front: bool) {
-        #[expect(clippy::similar_names, reason = "what they are")]
         let (wakes, waker) = Wakes::new();
         let asked = Asked {
             hard_deadline: hard,
