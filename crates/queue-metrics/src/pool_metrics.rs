@@ -13,8 +13,7 @@ use crate::resolved::Resolved;
 use crate::series::OriginSeries;
 use crate::spelling::{Described, Naming, Spelling};
 
-/// How many origins have series of their own: 100 at some 9 KiB of a scrape each is a page of
-/// 900 KiB.
+/// How many origins have series of their own: at some 9 KiB each a scrape is a page of 900 KiB.
 pub const MAX_ORIGINS: NonZeroUsize = NonZeroUsize::new(100).expect("is not zero");
 
 /// How many origins are resolved to their group without asking for it again.
@@ -67,12 +66,8 @@ impl Default for PoolMetrics {
 impl PoolMetrics {
     /// Metrics of [`MAX_ORIGINS`] origins, under the names of [`names`].
     pub fn new() -> Self {
-        let spelling = Spelling {
-            without: vec![names::CONNECTION_DURATION.name],
-            ..Spelling::default()
-        };
         Self {
-            spelling,
+            spelling: Spelling::without(&names::CONNECTION_DURATION),
             described: Described::default(),
             pool: None,
             default_limit: 0,
@@ -214,9 +209,7 @@ impl Observer for PoolMetrics {
             Event::Retried { origin, .. } => {
                 self.with(origin, |s| s.retried.fetch_add(1, Relaxed));
             }
-            Event::ConnectStarted { origin } => self.with(origin, |s| {
-                s.opening.rise();
-            }),
+            Event::ConnectStarted { origin } => self.with(origin, OriginSeries::connect_started),
             Event::Opened {
                 origin,
                 dial,

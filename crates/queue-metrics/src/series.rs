@@ -161,6 +161,10 @@ impl OriginSeries {
         self.uses.record(held);
     }
 
+    pub(crate) fn connect_started(&self) {
+        self.opening.rise();
+    }
+
     pub(crate) fn opened(&self, dial: &DialInfo, elapsed: Duration) {
         self.opening.fall();
         self.open.rise();

@@ -31,6 +31,13 @@ pub(crate) struct Spelling {
 }
 
 impl Spelling {
+    pub(crate) fn without(metric: &Metric) -> Self {
+        Self {
+            without: vec![metric.name],
+            ..Self::default()
+        }
+    }
+
     fn has(&self, metric: &Metric) -> bool {
         !self.without.contains(&metric.name)
     }

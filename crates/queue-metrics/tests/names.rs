@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::future::ready;
 
-use common::{Recorder, Tell, dns_cache, ms, one_of_everything, origin};
+use common::{Recorder, one_of_everything};
 use http_body_util::Empty;
 use metrics::Unit;
 use tollgate_queue_metrics::names::{self, Kind, Metric};
@@ -209,49 +209,4 @@ fn the_dashboard_takes_any_data_source_and_begins_with_what_is_refused() {
     for (row, word) in rows.iter().zip(order) {
         assert!(row.contains(word), "{row}");
     }
-}
-
-#[test]
-fn buckets_are_there_for_each_histogram() {
-    let histograms = names::ALL
-        .iter()
-        .filter(|metric| metric.kind == Kind::Histogram);
-    assert_eq!(names::buckets().count(), histograms.count());
-}
-
-#[test]
-fn an_exporter_with_the_buckets_renders_histograms_that_add_up() {
-    let mut builder = metrics_exporter_prometheus::PrometheusBuilder::new();
-    for (name, buckets) in names::buckets() {
-        let matcher = metrics_exporter_prometheus::Matcher::Full(name.to_owned());
-        builder = builder.set_buckets_for_metric(matcher, buckets).unwrap();
-    }
-    let recorder = builder.build_recorder();
-    let metrics = PoolMetrics::new();
-    let tell = Tell {
-        observer: &metrics,
-        origin: origin("https://billing.test"),
-    };
-    for wait in [0, 1, 3, 4, 3_000] {
-        tell.granted(ms(wait), true);
-    }
-    dns_cache(&metrics, "billing.test", "hit");
-    metrics::with_local_recorder(&recorder, || metrics.report());
-    let page = recorder.handle().render();
-    let name = "http_client_request_time_in_queue_seconds";
-    let labels = r#"server_address="billing.test",server_port="443""#;
-    for (le, count) in [
-        ("0.0005", 1),
-        ("0.001", 2),
-        ("0.005", 4),
-        ("2.5", 4),
-        ("5", 5),
-    ] {
-        let line = format!("{name}_bucket{{{labels},le=\"{le}\"}} {count}\n");
-        assert!(page.contains(&line), "{line} in {page}");
-    }
-    assert!(
-        page.contains(&format!("{name}_sum{{{labels}}} 3.008")),
-        "{page}"
-    );
 }

@@ -163,74 +163,6 @@ fn each_recorder_gets_the_descriptions_once() {
 }
 
 #[test]
-fn ten_thousand_origins_leave_a_bounded_number_of_series() {
-    let metrics = PoolMetrics::new();
-    for i in 0..10_000 {
-        let tell = Tell {
-            observer: &metrics,
-            origin: origin(&format!("https://shard-{i}.test")),
-        };
-        tell.queued(0);
-        tell.granted(ms(1), false);
-        tell.released(ms(1));
-        dns_cache(&metrics, &format!("shard-{i}.test"), "hit");
-    }
-    let snapshot = metrics.snapshot();
-    assert_eq!((snapshot.origins.len(), snapshot.names.len()), (101, 101));
-    let (other, own) = snapshot.origins.split_last().unwrap();
-    assert_eq!((&*other.server_address, other.granted), ("_other", 9_900));
-    assert!(own.iter().all(|origin| origin.granted == 1));
-    assert!((9_700..=10_100).contains(&snapshot.origins_overflowed));
-    let recorder = Recorder::new();
-    recorder.run(|| metrics.report());
-    // 33 counters, 6 gauges and 6 histograms (sum and count) an origin; 5 and 1 a name.
-    assert_eq!(
-        recorder.series().len(),
-        101 * (33 + 6 + 12) + 101 * (5 + 2) + 1
-    );
-}
-
-#[test]
-fn origins_of_one_name_and_port_share_their_series() {
-    let metrics = PoolMetrics::new();
-    for scheme in ["http", "https"] {
-        let origin = origin(&format!("{scheme}://billing.test:8443"));
-        Tell {
-            observer: &metrics,
-            origin,
-        }
-        .granted(Duration::ZERO, true);
-    }
-    let snapshot = metrics.snapshot();
-    assert_eq!(snapshot.origins.len(), 1);
-    assert_eq!(snapshot.origins[0].reused, 2);
-}
-
-#[test]
-fn a_group_stands_for_its_origins_however_many_they_are() {
-    let metrics = PoolMetrics::new()
-        .max_origins(NonZeroUsize::new(2).unwrap())
-        .group_by(|origin| match origin.host() {
-            host if host.ends_with(".s3.test") => "*.s3.test".into(),
-            host => host.into(),
-        });
-    for i in 0..3_000 {
-        let tell = Tell {
-            observer: &metrics,
-            origin: origin(&format!("https://bucket-{i}.s3.test")),
-        };
-        tell.granted(Duration::ZERO, false);
-    }
-    let snapshot = metrics.snapshot();
-    assert_eq!(
-        (snapshot.origins.len(), snapshot.origins_overflowed),
-        (1, 0)
-    );
-    assert_eq!(snapshot.origins[0].server_address, "*.s3.test");
-    assert_eq!(snapshot.origins[0].granted, 3_000);
-}
-
-#[test]
 fn names_follow_the_prefix_the_pool_and_the_convention() {
     let metrics = PoolMetrics::new()
         .naming(Naming::OpenTelemetry)
@@ -286,33 +218,6 @@ fn a_limit_of_its_own_wins_and_others_have_none() {
     tell.queued(0);
     let limits: Vec<_> = metrics.snapshot().origins.iter().map(|o| o.limit).collect();
     assert_eq!(limits, [Some(6), None]);
-}
-
-#[test]
-fn a_snapshot_prints_as_a_table_that_is_aligned() {
-    let metrics = PoolMetrics::new().connections_limit(8);
-    one_of_everything(&metrics);
-    let tell = Tell {
-        observer: &metrics,
-        origin: origin("http://a.test"),
-    };
-    tell.connect_started();
-    let expected = "\
-origin            limit  open  active  idle  opening  queued  peak  granted  reused  refused  failed  wait p50  wait p99
-a.test:80             8     0       0     0        1       0     0        0       0        0       0       0ns       0ns
-billing.test:443      8     1       0     1        0       0     1        2       1        1       1       0ns      50ms";
-    assert_eq!(metrics.snapshot().to_string(), expected);
-}
-
-#[cfg(feature = "serde")]
-#[test]
-fn a_snapshot_is_json_as_it_stands() {
-    let metrics = PoolMetrics::new();
-    one_of_everything(&metrics);
-    let json = serde_json::to_value(metrics.snapshot()).unwrap();
-    assert_eq!(json["origins"][0]["server_address"], "billing.test");
-    assert_eq!(json["origins"][0]["closed"][0][0], "peer_close");
-    assert_eq!(json["names"][0]["results"][0][0], "miss");
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! How many series origins have, and what they are called.
+
+mod common;
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use common::{Recorder, Tell, dns_cache, ms, origin};
+use tollgate_queue_metrics::PoolMetrics;
+
+#[test]
+fn ten_thousand_origins_leave_a_bounded_number_of_series() {
+    let metrics = PoolMetrics::new();
+    for i in 0..10_000 {
+        let tell = Tell {
+            observer: &metrics,
+            origin: origin(&format!("https://shard-{i}.test")),
+        };
+        tell.queued(0);
+        tell.granted(ms(1), false);
+        tell.released(ms(1));
+        dns_cache(&metrics, &format!("shard-{i}.test"), "hit");
+    }
+    let snapshot = metrics.snapshot();
+    assert_eq!((snapshot.origins.len(), snapshot.names.len()), (101, 101));
+    let (other, own) = snapshot.origins.split_last().unwrap();
+    assert_eq!((&*other.server_address, other.granted), ("_other", 9_900));
+    assert!(own.iter().all(|origin| origin.granted == 1));
+    assert!((9_700..=10_100).contains(&snapshot.origins_overflowed));
+    let recorder = Recorder::new();
+    recorder.run(|| metrics.report());
+    // 33 counters, 6 gauges and 6 histograms (sum and count) an origin; 5 and 1 a name.
+    assert_eq!(
+        recorder.series().len(),
+        101 * (33 + 6 + 12) + 101 * (5 + 2) + 1
+    );
+}
+
+#[test]
+fn origins_of_one_name_and_port_share_their_series() {
+    let metrics = PoolMetrics::new();
+    for scheme in ["http", "https"] {
+        let origin = origin(&format!("{scheme}://billing.test:8443"));
+        Tell {
+            observer: &metrics,
+            origin,
+        }
+        .granted(Duration::ZERO, true);
+    }
+    let snapshot = metrics.snapshot();
+    assert_eq!(snapshot.origins.len(), 1);
+    assert_eq!(snapshot.origins[0].reused, 2);
+}
+
+#[test]
+fn a_group_stands_for_its_origins_however_many_they_are() {
+    let metrics = PoolMetrics::new()
+        .max_origins(NonZeroUsize::new(2).unwrap())
+        .group_by(|origin| match origin.host() {
+            host if host.ends_with(".s3.test") => "*.s3.test".into(),
+            host => host.into(),
+        });
+    for i in 0..3_000 {
+        let tell = Tell {
+            observer: &metrics,
+            origin: origin(&format!("https://bucket-{i}.s3.test")),
+        };
+        tell.granted(Duration::ZERO, false);
+    }
+    let snapshot = metrics.snapshot();
+    assert_eq!(
+        (snapshot.origins.len(), snapshot.origins_overflowed),
+        (1, 0)
+    );
+    assert_eq!(snapshot.origins[0].server_address, "*.s3.test");
+    assert_eq!(snapshot.origins[0].granted, 3_000);
+}
