@@ -1,5 +1,85 @@
 //! A Tower layer that turns a connector into a keep-alive connection pool with a cap per origin, a
 //! fair queue and no ghost connects.
+//!
+//! # Why, and when not
+//!
+//! A client without a cap opens a connection for every request that finds none idle: under load that is
+//! a storm of dials, and an upstream that was slow is down. This pool opens as many as it may, lets the
+//! others wait in the order in which they came, for a bounded time, and says how many wait.
+//!
+//! It speaks HTTP/1. Under reqwest, hyper-util's legacy client or a tonic channel it has no place: they
+//! own their connections; `tollgate-pool-limit` limits their requests.
+//!
+//! # Example
+//!
+//! ```
+//! use std::num::NonZeroUsize;
+//!
+//! use bytes::Bytes;
+//! use http_body_util::{BodyExt, Empty};
+//! use tollgate_keep_alive::KeepAliveLayer;
+//! use tollgate_testing::{Connector, Reply, Upstream};
+//! use tower::{Layer, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let upstream = Upstream::start(|_| Reply::ok("hello")).await;
+//! let connector = Connector::tcp(upstream.addr()); // or tollgate-dial, or hyper-util's HttpConnector
+//!
+//! let pool = KeepAliveLayer::new()
+//!     .max_connections_per_origin(NonZeroUsize::new(64).expect("not zero"))
+//!     .layer(connector);
+//!
+//! let request = http::Request::get(upstream.uri("/")).body(Empty::<Bytes>::new())?;
+//! let response = pool.clone().oneshot(request).await?;
+//! assert!(!response.body().timings().reused);
+//! assert_eq!(response.into_body().collect().await?.to_bytes(), "hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where it goes
+//!
+//! Above connectors (TLS, a connect timeout, dial), below everything that speaks of requests. Its wait is
+//! the time from the call to a lease on a connection; a layer above that measures time measures that too.
+//!
+//! # Differences
+//!
+//! * hyper-util's legacy client: a cap, a queue, statistics; a dial belongs to the pool, so a caller
+//!   that leaves neither kills nor wastes it; a connection handed to a caller that is gone goes to the
+//!   next one.
+//! * tower's `ConcurrencyLimit`: what is limited are sockets, and a place is free when the socket is
+//!   gone, not when a response head has come.
+//!
+//! # Choosing the numbers
+//!
+//! [`KeepAliveLayer`]'s options say what each is for, its default and where that is from. The one to
+//! think about is the cap: requests a second × seconds each takes is the mean in use; a burst needs
+//! more (for 5: 12, for 20: 32, for 100: 125).
+//!
+//! # Backpressure and clones
+//!
+//! [`KeepAlive`] is always ready: its queue is in the call, so one busy origin does not hold up another.
+//! Clones share the pool. [`KeepAlive::origin`] gives a service for one origin that reserves a
+//! connection in `poll_ready`, for `LoadShed`, `Balance` and `Buffer` above it.
+//!
+//! # Cancel safety
+//!
+//! Dropping a call that waits leaves the queue, at once and from anywhere in it. A connection that was
+//! handed to it goes on to the next. A dial it caused goes on and serves others. Dropping it once the
+//! request is on its way closes that one connection, since HTTP/1 has no other way to stop; dropping a
+//! response body early closes it too, unless the rest of the body is already there.
+//!
+//! # Errors
+//!
+//! [`KeepAliveError`], by [`KeepAliveErrorKind`]. What was never written is started again up to three
+//! times, whatever its method; an idempotent request without a body is sent once more if a *reused*
+//! connection ended without a byte of answer; see [`RetryPolicy`].
+//!
+//! # Metrics
+//!
+//! [`KeepAlive::stats`] and [`KeepAlive::snapshot`] read [`OriginStats`]; an
+//! [`Observer`](tollgate_core::Observer) sees every transition, outside all locks.
 
 mod admin;
 mod body;
@@ -37,3 +117,7 @@ pub use layer::KeepAliveLayer;
 pub use origin_service::KeepAliveOrigin;
 pub use service::KeepAlive;
 pub use stats::{OriginStats, Snapshot};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
