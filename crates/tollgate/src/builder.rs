@@ -5,20 +5,14 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
-use hyper::rt::{Read, Write};
-use hyper_util::client::legacy::connect::Connection;
-use hyper_util::client::legacy::connect::dns::Name;
-use tollgate_cached_dns::{CachedDnsLayer, IntoAnswer};
-use tollgate_core::{BoxError, Observer};
-use tollgate_dial::DialLayer;
+use tollgate_core::Observer;
 use tollgate_keep_alive::RetryPolicy;
-use tower_service::Service;
 
 use crate::assemble::{self, Plane};
 use crate::build_error::BuildError;
 use crate::client::Client;
-use crate::settings::{OriginOptions, Settings};
+use crate::origin_options::OriginOptions;
+use crate::settings::Settings;
 
 /// Builds a [`Client`]; made by [`Client::builder`].
 ///
@@ -177,75 +171,6 @@ impl ClientBuilder {
     /// idempotent requests without a body on a reused connection that had died.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.settings.retry = Some(policy);
-        self
-    }
-}
-
-/// Names and addresses.
-impl ClientBuilder {
-    /// The longest that a DNS answer is fresh, whatever its TTL. Default 5 min.
-    ///
-    /// For how long a connection outlives a change of its name, see
-    /// [`guide::dns`](crate::guide::dns): connections to an address that left the answer are retired.
-    pub fn dns_max_ttl(mut self, max: Duration) -> Self {
-        self.settings.dns_max_ttl = Some(max);
-        self
-    }
-
-    /// The options of the DNS cache. [`dns_max_ttl`](Self::dns_max_ttl) goes on top.
-    pub fn dns(mut self, layer: CachedDnsLayer) -> Self {
-        self.settings.dns = Some(layer);
-        self
-    }
-
-    /// The options of the dialler: socket options, local address, address policy, Unix sockets. Its
-    /// own timeout is off, as [`connect_timeout`](Self::connect_timeout) rules.
-    pub fn dial(mut self, layer: DialLayer) -> Self {
-        self.settings.dial = Some(layer);
-        self
-    }
-
-    /// The resolver below the DNS cache: any `Service<Name>` whose response is an iterator of
-    /// addresses, as hyper-util's resolvers have it, or an
-    /// [`Answer`](tollgate_cached_dns::Answer) with a TTL.
-    ///
-    /// Default, with the feature `hickory`: hickory-resolver with the system's `resolv.conf` and
-    /// hosts file, or getaddrinfo where there is no usable `resolv.conf`; never a public resolver
-    /// that nobody named. Without the feature: getaddrinfo.
-    pub fn resolver<R>(mut self, resolver: R) -> Self
-    where
-        R: Service<Name> + Clone + Send + Sync + 'static,
-        R::Response: IntoAnswer,
-        R::Error: Into<BoxError>,
-        R::Future: Send,
-    {
-        self.resolver_named = true;
-        self.plane = Some(assemble::over_resolver(resolver));
-        self
-    }
-
-    /// A connector in the place of dial and TLS, still under the connect timeout: any
-    /// `Service<Uri>` as hyper-util's client takes it. It must speak TLS itself for `https`, and
-    /// not agree on HTTP/2.
-    ///
-    /// It excludes [`resolver`](Self::resolver), [`dns`](Self::dns), [`dial`](Self::dial) and `tls`,
-    /// which would have no effect.
-    pub fn connector<C>(mut self, connector: C) -> Self
-    where
-        C: Service<Uri> + Clone + Send + Sync + 'static,
-        C::Response: Read + Write + Connection + Unpin + Send + 'static,
-        C::Error: Into<BoxError>,
-        C::Future: Send + 'static,
-    {
-        self.connector_named = true;
-        self.plane = Some(assemble::over_connector(connector));
-        self
-    }
-
-    /// Trusted roots, client certificate and the like for `https`.
-    #[cfg(feature = "tls")]
-    pub fn tls(mut self, options: crate::tls::TlsOptions) -> Self {
-        self.settings.tls = Some(options);
         self
     }
 }

@@ -5,10 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use tollgate_connect_timeout::ConnectTimedOut;
-use tollgate_core::error::find;
 use tollgate_core::{BoxError, Origin, Timings};
-use tollgate_dial::DialError;
 use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind};
 
 use crate::error_kind::ErrorKind;
@@ -28,7 +25,7 @@ struct Inner {
     cause: Cause,
 }
 
-enum Cause {
+pub(crate) enum Cause {
     Pool(KeepAliveError),
     Uri(BoxError),
     Body(hyper::Error, Place),
@@ -36,7 +33,7 @@ enum Cause {
 }
 
 /// Where an exchange was when it failed outside the pool.
-struct Place {
+pub(crate) struct Place {
     origin: Option<Origin>,
     timings: Timings,
 }
@@ -149,126 +146,18 @@ impl Error {
         }
     }
 
+    pub(crate) fn cause(&self) -> &Cause {
+        &self.0.cause
+    }
+
     /// The pool's error if it is about opening a connection.
-    fn connecting(&self) -> Option<&KeepAliveError> {
+    pub(crate) fn connecting(&self) -> Option<&KeepAliveError> {
         self.as_keep_alive().filter(|error| {
             matches!(
                 error.kind(),
                 KeepAliveErrorKind::Connect | KeepAliveErrorKind::BackingOff
             )
         })
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let to = To(self.origin());
-        if let Some(error) = self.connecting() {
-            return connect_message(f, self.0.kind, &to, error);
-        }
-        match &self.0.cause {
-            Cause::Pool(_) if self.0.kind == ErrorKind::Tls => write!(
-                f,
-                "{to} refused the client certificate; give it one that it accepts, with \
-                 TlsOptions::identity_pem"
-            ),
-            Cause::Pool(error) => error.fmt(f),
-            Cause::Uri(_) => f.write_str(
-                "not an absolute URI: write scheme and host, as in https://billing.internal/v1",
-            ),
-            Cause::Body(..) => write!(
-                f,
-                "the response body from {to} broke off before its end; the server or something on \
-                 the way closed the connection"
-            ),
-            Cause::Late(limit, ..) if self.0.kind == ErrorKind::BodyTimeout => write!(
-                f,
-                "the response body from {to} was silent for {limit:?}; raise body_idle_timeout, or \
-                 look why {to} stalls"
-            ),
-            Cause::Late(limit, ..) => write!(
-                f,
-                "no response from {to} within {limit:?}, waiting for a connection included; raise \
-                 response_timeout, or look why {to} is slow; it may have acted on the request"
-            ),
-        }
-    }
-}
-
-fn connect_message(
-    f: &mut fmt::Formatter<'_>,
-    kind: ErrorKind,
-    to: &To<'_>,
-    error: &KeepAliveError,
-) -> fmt::Result {
-    write!(f, "could not connect to {to}")?;
-    if let Some(after) = connect_took(error) {
-        write!(f, " after {after:?}")?;
-    }
-    match kind {
-        ErrorKind::ConnectTimeout { phase } => write!(
-            f,
-            ": timed out in phase {}; look at what it waits for, or raise connect_timeout",
-            phase.label()
-        )?,
-        _ => f.write_str(what_and_advice(kind))?,
-    }
-    if error.kind() == KeepAliveErrorKind::BackingOff {
-        f.write_str("; that was the last attempt, the next is at most 1 s away")?;
-    }
-    Ok(())
-}
-
-const fn what_and_advice(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Dns => {
-            ": name not resolved; check the name, the search list and the name servers"
-        }
-        ErrorKind::ConnectRefused => {
-            ": connection refused; check that something listens on that port"
-        }
-        ErrorKind::Unreachable => {
-            ": unreachable; check routes, and whether the address family is in use here"
-        }
-        ErrorKind::PortsExhausted => {
-            ": no local port left; keep connections alive, lower the caps, or add local addresses"
-        }
-        ErrorKind::TooManyOpenFiles => {
-            ": too many open files; raise the limit (ulimit -n) or lower the caps on connections"
-        }
-        ErrorKind::Tls => ": TLS handshake failed; its cause says what to change",
-        ErrorKind::Blocked => {
-            ": blocked by the address policy; AddrPolicy::allow permits a network"
-        }
-        _ => ": its cause says why",
-    }
-}
-
-/// How long the connect itself took, from whoever knows.
-fn connect_took(error: &KeepAliveError) -> Option<Duration> {
-    let late = find::<ConnectTimedOut>(error).map(ConnectTimedOut::elapsed);
-    let dial = find::<DialError>(error).map(DialError::elapsed);
-    let took = late.or(dial)?;
-    // Microseconds are noise beside a connect.
-    Some(
-        Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)).max(
-            if took < Duration::from_millis(1) {
-                took
-            } else {
-                Duration::ZERO
-            },
-        ),
-    )
-}
-
-struct To<'a>(Option<&'a Origin>);
-
-impl fmt::Display for To<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(origin) => origin.fmt(f),
-            None => f.write_str("the request's origin"),
-        }
     }
 }
 

@@ -1,15 +1,113 @@
 //! Outbound HTTP for Rust services: bounded, kept alive, DNS-cached, timed out and visible.
+//!
+//! # Why, and when not
+//!
+//! A service under load fails with connect timeouts and resets while its processor, memory and
+//! database are idle: it opens a connection for every request until local ports run out, or queues
+//! unseen behind a pool that is too small, or asks for the same name ten thousand times. The
+//! [`Client`] caps connections per origin, keeps them alive, queues what is above the cap in the
+//! open, caches DNS, and gives connecting a deadline. [`guide::incident`] tells the whole story.
+//!
+//! It sends requests and nothing else: no JSON, cookies or redirects. tower-http has layers for most
+//! of that, to be put above it. This version speaks HTTP/1.1, with TLS.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use http_body_util::BodyExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = tollgate::Client::builder()
+//!     .max_connections_per_origin(128)
+//!     .idle_timeout(Duration::from_secs(30))
+//!     .connect_timeout(Duration::from_secs(5))
+//!     .dns_max_ttl(Duration::from_secs(60))
+//!     .origin("https://billing.internal", |o| o.max_connections(256))
+//!     .build()?;
+//!
+//! let response = client.get("https://billing.internal/v1/invoices").await?;
+//! println!("{:?}", response.body().timings()); // queued, dns, connect, tls, first byte …
+//! let invoices = response.into_body().collect().await?.to_bytes();
+//!
+//! if let Some(stats) = client.stats("https://billing.internal") {
+//!     println!("{} open, {} idle, {} queued", stats.open, stats.idle, stats.queued);
+//! }
+//! # drop(invoices);
+//! # Ok(()) }
+//! ```
+//!
+//! # Where it goes in the stack
+//!
+//! At the bottom: it is a [`Service`](tower_service::Service) of requests, and every layer of tower
+//! and tower-http goes above it. A timeout above covers the wait for a connection, the connect, and
+//! the exchange up to the response head; [`guide::timeouts`] says which clock covers what. Inside, a
+//! request passes
+//!
+//! ```text
+//! Client ─ keep-alive (pool, cap, queue) ─ connect-timeout ─ TLS ─ dial ─ cached-dns ─ resolver
+//! ```
+//!
+//! Each of these is a layer in a crate of its own, re-exported here, and works alone under other
+//! clients: [`keep_alive`], [`connect_timeout`], [`tls`], [`dial`], [`cached_dns`], and besides
+//! [`pool_limit`] and [`queue_metrics`].
+//!
+//! # Choosing the values
+//!
+//! Every default is meant for production, and [`guide::numbers`] derives them. The one to think about
+//! is [`max_connections_per_origin`](ClientBuilder::max_connections_per_origin): requests per second
+//! times seconds per request, and half as much again. [`ClientBuilder::build`] refuses what makes no
+//! sense; zero is never "unlimited".
+//!
+//! # Backpressure and clones
+//!
+//! Clones share everything. A client is always ready, since its queues, one for each origin, are
+//! inside the call; [`Client::origin`] makes a service for one origin that is ready only when a
+//! connection is reserved for it.
+//!
+//! # Cancel safety
+//!
+//! A call can be dropped at any time. Waiting, it leaves the queue; granted, it gives the connection
+//! back; with a request on its way it closes that one connection. A dial belongs to the pool: the
+//! request that caused it can leave, and the connection serves the next. A response body that is
+//! dropped early costs its connection unless the rest is at hand.
+//!
+//! # Errors
+//!
+//! One type, [`Error`], with a [`kind`](Error::kind), with
+//! [`is_retryable`](Error::is_retryable), which is true only if nothing was sent, and with where the
+//! time went. [`guide::errors`] is the table. What a builder refuses is a [`BuildError`].
+//!
+//! # Metrics
+//!
+//! [`Client::stats`] and [`Client::snapshot`] read counters that are always kept.
+//! [`ClientBuilder::observer`] takes an [`Observer`], such as
+//! [`PoolMetrics`](queue_metrics::PoolMetrics), which carries them to the `metrics` facade. Names
+//! and labels are in [`queue_metrics::names`].
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! |---|---|---|
+//! | `hickory` | yes | names by hickory-resolver, with their TTLs; without it by getaddrinfo |
+//! | `tls` | yes | `https` by rustls with ring; without it `https` is an error |
+//! | `serde` | no | `Serialize` for [`Snapshot`] and [`OriginStats`] |
+
 mod assemble;
 mod body;
 mod build_error;
 mod builder;
+mod builder_parts;
 mod client;
 mod error;
 mod error_kind;
 mod future;
 mod global;
 pub mod guide;
+mod message;
 mod origin_client;
+mod origin_options;
 #[cfg(not(feature = "tls"))]
 mod plaintext;
 mod retire;
@@ -27,7 +125,7 @@ pub use error_kind::ErrorKind;
 pub use future::ResponseFuture;
 pub use global::{AlreadyInstalled, client, install};
 pub use origin_client::OriginClient;
-pub use settings::OriginOptions;
+pub use origin_options::OriginOptions;
 pub use snapshot::Snapshot;
 
 pub use tollgate_cached_dns as cached_dns;
@@ -38,7 +136,11 @@ pub use tollgate_pool_limit as pool_limit;
 pub use tollgate_queue_metrics as queue_metrics;
 
 pub use tollgate_core::{
-    BoxError, CloseReason, ConnectErrorKind, Event, Observer, Origin, Phase, RefuseReason, Timings,
-    error::find,
+    BoxError, Classified, CloseReason, ConnectErrorKind, Event, Observer, Origin, Phase,
+    RefuseReason, Timings, error::find,
 };
 pub use tollgate_keep_alive::{Deadline, OriginStats, RetryPolicy};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

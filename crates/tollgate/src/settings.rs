@@ -12,6 +12,7 @@ use tollgate_dial::DialLayer;
 use tollgate_keep_alive::{KeepAliveLayer, RetryPolicy};
 
 use crate::build_error::BuildError;
+use crate::origin_options::OriginOptions;
 
 /// tollgate-keep-alive's default.
 const MAX_CONNECTIONS: usize = 128;
@@ -54,22 +55,6 @@ pub(crate) struct Settings {
     pub(crate) observer: Option<Arc<dyn Observer>>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::tls::TlsOptions>,
-}
-
-/// The options of one origin, for [`ClientBuilder::origin`](crate::ClientBuilder::origin).
-#[derive(Clone, Debug, Default)]
-#[must_use = "options that are not returned have no effect"]
-pub struct OriginOptions {
-    max_connections: Option<usize>,
-}
-
-impl OriginOptions {
-    /// Most connections to this origin. Default: the client's
-    /// [`max_connections_per_origin`](crate::ClientBuilder::max_connections_per_origin).
-    pub const fn max_connections(mut self, max: usize) -> Self {
-        self.max_connections = Some(max);
-        self
-    }
 }
 
 impl Settings {

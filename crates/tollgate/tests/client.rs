@@ -214,6 +214,43 @@ async fn connections_leave_an_address_that_left_the_answer() {
 }
 
 #[tokio::test]
+async fn a_name_whose_addresses_all_fail_is_asked_for_again_and_they_are_tried_last() {
+    let refused = tollgate_testing::Refused::start([127, 0, 0, 1]);
+    let dns = DnsServer::start().await;
+    dns.set(
+        "dead.internal",
+        Answer::addrs([refused.addr().ip()]).ttl(300),
+    );
+    let client = Client::builder()
+        .resolver(cached::hickory(&dns))
+        .build()
+        .unwrap();
+    let uri = format!("http://dead.internal:{}/", refused.addr().port());
+    let error = client.get(uri).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::ConnectRefused);
+    // Two families, twice.
+    dns.reached(4).await;
+    let snapshot = client.snapshot();
+    assert!(snapshot.names[0].addrs[0].demoted.is_some(), "{snapshot:?}");
+}
+
+#[cfg(feature = "serde")]
+#[tokio::test]
+async fn a_snapshot_is_serialized_with_its_origins_and_names() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let client = client_with(|b| b);
+    text(client.get(upstream.uri("/")).await.unwrap()).await;
+    let snapshot = serde_json::to_value(client.snapshot()).unwrap();
+    let origin = &snapshot["origins"][0];
+    assert_eq!(origin["origin"], format!("http://{}", upstream.addr()));
+    assert_eq!(
+        (&origin["open"], &origin["limit"]),
+        (&1.into(), &128.into())
+    );
+    assert!(snapshot["names"].is_array() && snapshot["dns"].is_object());
+}
+
+#[tokio::test]
 async fn a_dropped_client_closes_its_connections_and_ends_its_task() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let client = client_with(|b| b);

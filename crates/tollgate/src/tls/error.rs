@@ -33,6 +33,8 @@ pub enum TlsFailure {
     NotYetValid,
     /// The certificate was issued by nobody that is trusted, such as itself.
     UnknownIssuer,
+    /// The certificate, or the handshake, is not signed by the key that it should be.
+    BadSignature,
     /// The certificate was revoked.
     Revoked,
     /// The certificate is unusable in another way.
@@ -139,6 +141,7 @@ impl TlsFailure {
                 Self::NotYetValid
             }
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::BadSignature => Self::BadSignature,
             CertificateError::Revoked => Self::Revoked,
             // A self-signed certificate that says it is an authority.
             CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => {
@@ -161,6 +164,10 @@ impl fmt::Display for TlsFailure {
             Self::UnknownIssuer => {
                 "the certificate is self-signed or its issuer is not trusted; add the issuer with \
                  TlsOptions::root_pem"
+            }
+            Self::BadSignature => {
+                "the certificate is signed by another key than the one trusted; if its authority was \
+                 made anew under the old name, add the new one with TlsOptions::root_pem"
             }
             Self::Revoked => "the certificate was revoked",
             Self::BadCertificate => "the certificate cannot be used",

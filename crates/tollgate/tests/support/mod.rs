@@ -2,11 +2,15 @@
 #![allow(dead_code, reason = "each test crate uses its own part")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use http_body_util::BodyExt;
 use tollgate::{Body, Client, ClientBuilder, Event, Observer};
 
+#[cfg(feature = "hickory")]
 pub(crate) mod cached {
     use tollgate::cached_dns::Hickory;
     use tollgate_testing::DnsServer;
