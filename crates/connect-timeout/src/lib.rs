@@ -44,7 +44,7 @@
 //! What the protocol has to say before the connection is of use, such as the HTTP/2 preface,
 //! happens above, in the pool. A pool that wants it inside the same budget wraps its polls of the
 //! connector in a [`PhaseSlot`](tollgate_core::PhaseSlot) and finds in
-//! [`remaining`](tollgate_core::PhaseSlot::remaining) what was left; Tollgate's keep-alive does.
+//! [`remaining`](tollgate_core::PhaseSlot::remaining) what was left.
 //!
 //! # Phases
 //!

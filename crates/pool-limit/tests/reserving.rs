@@ -3,15 +3,15 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use common::{Handle, Mock, Req, Script, arrived, assert_idle, get, ms, over_mock, start};
 use http::Response;
 use tokio::task::JoinSet;
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
-use tollgate_core::BoxError;
+use tollgate_core::{BoxError, Event, Observer};
 use tollgate_pool_limit::{Closed, PoolLimitLayer, ReservingPoolLimit, ReservingPoolLimitLayer};
 use tower::balance::p2c::Balance;
 use tower::buffer::Buffer;
@@ -286,4 +286,31 @@ fn the_inner_service_can_be_reached() {
     *service.get_mut() += 1;
     assert_eq!(*service.get_ref(), 2);
     assert_eq!(service.into_inner(), 2);
+}
+
+/// The place falls free after the queue refused and before anybody listens: the moment in which a
+/// wake-up can be lost.
+#[tokio::test]
+async fn a_place_that_falls_free_while_being_refused_is_noticed() {
+    #[derive(Clone, Default)]
+    struct FreesIt(Arc<Mutex<Option<ReservingPoolLimit<Mock>>>>);
+    impl Observer for FreesIt {
+        fn on_event(&self, event: &Event<'_>) {
+            if let Event::Refused { .. } = event {
+                let holder = self.0.lock().unwrap().take();
+                drop(holder);
+            }
+        }
+    }
+    let holder = FreesIt::default();
+    let layer = PoolLimitLayer::whole_service(1)
+        .unwrap()
+        .no_queue()
+        .observer(holder.clone())
+        .reserve_in_poll_ready();
+    let (mut service, _peer) = over_mock(layer);
+    let mut held = service.clone();
+    assert_ready_ok!(ready(&mut held));
+    *holder.0.lock().unwrap() = Some(held);
+    assert_ready_ok!(ready(&mut service));
 }
