@@ -125,6 +125,7 @@ where
 }
 
 #[cfg(not(feature = "tls"))]
+#[expect(clippy::unnecessary_wraps, reason = "its twin with TLS can fail")]
 fn secured<C>(
     _: &Settings,
     keep_alive: &KeepAliveLayer,
