@@ -158,7 +158,8 @@ impl Call {
     }
 
     fn replay_of(&self, request: &Request<ErasedBody>, lease: &Lease) -> Option<Replay> {
-        let may = self.pool.shared.config.retry.idempotent && !self.replayed && lease.is_reused();
+        let may =
+            self.pool.shared.config.retry.idempotent && !self.replayed && lease.may_be_stale();
         if may { Replay::of(request) } else { None }
     }
 
@@ -169,7 +170,7 @@ impl Call {
         let error = error.into_error();
         let lost = !error.is_parse() && !error.is_user();
         let silent = lost && !lease.conn().io.answered();
-        let (reused, granted_at) = (lease.is_reused(), lease.granted_at());
+        let (reused, granted_at) = (lease.may_be_stale(), lease.granted_at());
         lease.failed(if silent {
             CloseReason::PeerEof
         } else {

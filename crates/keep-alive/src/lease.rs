@@ -71,8 +71,14 @@ impl Lease {
         }
     }
 
-    pub(crate) fn is_reused(&self) -> bool {
-        self.grant.reused
+    /// Whether the peer may have closed it while nobody looked: it has served before, or has been
+    /// open for a while without serving anybody.
+    pub(crate) fn may_be_stale(&self) -> bool {
+        const A_WHILE: Duration = Duration::from_millis(100);
+        let age = self
+            .granted_at
+            .saturating_duration_since(self.conn.opened_at);
+        self.grant.reused || age >= A_WHILE
     }
 
     pub(crate) fn waited(&self) -> Duration {

@@ -5,19 +5,23 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{HeaderValue, Uri};
 use tokio::time::Instant;
 use tollgate_admission::{
     Admission, Demand, Effects, Grant, Locked, Machine, Pool, Refusal, ResourceId, Returned, Ticket,
 };
-use tollgate_core::{BoxError, CloseReason, Event, Origin};
+use tollgate_core::{BoxError, CloseReason, Event, Origin, RefuseReason};
 
 use crate::conn::{Conn, Sender};
 use crate::error::KeepAliveError;
 use crate::lease::Lease;
 use crate::shared::Shared;
 use crate::waiting::Turn;
+
+/// What an event says that somebody waited at least who was queued: zero means never queued.
+const QUEUED: Duration = Duration::from_nanos(1);
 
 /// Why a dial failed: told to everyone who waited for it.
 pub(crate) type DialFailure = Arc<BoxError>;
@@ -163,8 +167,14 @@ impl OriginPool {
     pub(crate) fn poll_ticket(self: &Arc<Self>, ticket: Ticket, cx: &mut Context<'_>) -> Turn {
         let now = Instant::now();
         let polled = self.with(|inner| match inner.engine.poll(ticket, now, cx.waker()) {
-            Poll::Ready(Ok(grant)) => Ok(Ok((inner.checkout_locked(&grant), grant))),
-            Poll::Ready(Err(refusal)) => Ok(Err(refusal)),
+            Poll::Ready(Ok(mut grant)) => {
+                grant.waited = grant.waited.max(QUEUED);
+                Ok(Ok((inner.checkout_locked(&grant), grant)))
+            }
+            Poll::Ready(Err(mut refusal)) => {
+                refusal.waited = refusal.waited.max(QUEUED);
+                Ok(Err(refusal))
+            }
             Poll::Pending => Err(inner.engine.deadline(ticket)),
         });
         match polled {
@@ -217,9 +227,14 @@ impl OriginPool {
     }
 
     /// The caller of a waiting ticket went away.
-    pub(crate) fn cancel(&self, ticket: Ticket) {
+    pub(crate) fn cancel(&self, ticket: Ticket, since: Instant) {
         let now = Instant::now();
         self.with(|inner| inner.engine.cancel(ticket, now));
+        self.observe(|| Event::Refused {
+            origin: &self.origin,
+            reason: RefuseReason::Cancelled,
+            waited: now.saturating_duration_since(since).max(QUEUED),
+        });
     }
 
     /// Takes a lease back.

@@ -19,6 +19,7 @@ pin_project_lite::pin_project! {
     pub(crate) struct Waiting {
         pool: Arc<OriginPool>,
         ticket: Option<Ticket>,
+        since: Instant,
         #[pin]
         sleep: Option<Sleep>,
     }
@@ -26,7 +27,7 @@ pin_project_lite::pin_project! {
     impl PinnedDrop for Waiting {
         fn drop(this: Pin<&mut Self>) {
             if let Some(ticket) = this.ticket {
-                this.pool.cancel(ticket);
+                this.pool.cancel(ticket, this.since);
             }
         }
     }
@@ -37,6 +38,7 @@ impl Waiting {
         Self {
             pool,
             ticket: Some(ticket),
+            since: Instant::now(),
             sleep: None,
         }
     }
