@@ -20,6 +20,10 @@ impl<E: Clone> Pool<E> {
         self.queue.line()
     }
 
+    pub(crate) const fn beside(&self) -> usize {
+        self.resources.beside()
+    }
+
     pub(crate) const fn spare(&self) -> usize {
         self.upkeep.spare()
     }

@@ -11,18 +11,23 @@ use crate::pool::{Lease, Pool, ResourceId};
 use crate::queue::earlier;
 
 impl<E: Clone> Pool<E> {
-    /// Takes a lease where there is room, retiring what has outlived its time.
+    /// Takes a lease where there is room.
     #[inline]
     pub(super) fn check_out(&mut self, now: Instant) -> Option<Lease> {
+        let resource = self.room(now)?;
+        let reused = self.resources.lease(resource);
+        self.retire_if_exhausted(resource);
+        Some(Lease { resource, reused })
+    }
+
+    /// A connection with room, after retiring what has outlived its time.
+    #[inline]
+    pub(super) fn room(&mut self, now: Instant) -> Option<ResourceId> {
         loop {
             let resource = self.resources.pick()?;
             let found = self.resources.get(resource)?;
             match found.outlived(now, found.leases == 0) {
-                None => {
-                    let reused = self.resources.lease(resource);
-                    self.retire_if_exhausted(resource);
-                    return Some(Lease { resource, reused });
-                }
+                None => return Some(resource),
                 Some(reason) => self.retire(resource, reason),
             }
         }
@@ -119,7 +124,7 @@ impl<E: Clone> Pool<E> {
     }
 
     /// Gives the room on a connection to those who wait, in their order.
-    fn serve(&mut self, id: ResourceId, now: Instant) {
+    pub(super) fn serve(&mut self, id: ResourceId, now: Instant) {
         while self.resources.get(id).is_some_and(Resource::has_room) {
             let resources = &mut self.resources;
             let lease = || Lease {

@@ -122,11 +122,9 @@ impl<E: Clone> Pool<E> {
         self.lease_returned(lease.resource, now, Returned::Unused);
         if self.closed {
             self.refuse_all(now, RefuseReason::Closed);
-        } else if let Some(lease) = self.check_out(now) {
-            // Where there is room nobody else waits, but its own request may be over.
-            if !self.queue.reserve(now, || lease, &mut self.effects) {
-                self.lease_returned(lease.resource, now, Returned::Unused);
-            }
+        } else if let Some(resource) = self.room(now) {
+            // Where there is room nobody else waits.
+            self.serve(resource, now);
         }
     }
 

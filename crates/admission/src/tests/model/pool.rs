@@ -34,6 +34,8 @@ pub(super) struct World {
     pub(super) shared: HashSet<ResourceId>,
     /// Those of them that drain, or close after that.
     beside: HashSet<ResourceId>,
+    /// Until when a peer lets its connection be idle.
+    pub(super) hints: HashMap<ResourceId, Instant>,
     pub(super) opening: usize,
     pub(super) back_off: BackingOff,
     pub(super) errors: u32,
@@ -79,6 +81,7 @@ impl World {
             sockets: HashMap::new(),
             shared: HashSet::new(),
             beside: HashSet::new(),
+            hints: HashMap::new(),
             opening: 0,
             back_off: BackingOff::Normal { failures: 0 },
             errors: 0,
@@ -264,18 +267,21 @@ impl World {
 
     /// A1, counted in sockets by somebody who is not the pool.
     fn check_sockets(&mut self, before: &Before) {
-        for info in self.pool.resources() {
-            let drains = matches!(info.state, ResourceState::Retiring(_));
-            if drains && self.shared.contains(&info.id) {
-                self.beside.insert(info.id);
-            }
-        }
+        self.note_draining();
         let stats = self.pool.stats();
         assert_eq!(
             stats.open + stats.draining + stats.closing,
             self.sockets.len()
         );
         assert_eq!(stats.connecting, self.opening);
+        let there = |id: &&ResourceId| self.sockets.contains_key(*id);
+        let beside = self.beside.iter().filter(there).count();
+        assert_eq!(
+            beside,
+            self.pool.beside(),
+            "{:#?}",
+            self.pool.resources().collect::<Vec<_>>()
+        );
         let occupied = self.occupied();
         let limit = self.config.max_open.get();
         self.excess = self.excess.min(occupied.saturating_sub(limit));
@@ -291,15 +297,31 @@ impl World {
         assert_eq!(self.sockets.len() + self.opening, self.pool.places());
     }
 
+    pub(super) fn note_draining(&mut self) {
+        for info in self.pool.resources() {
+            let drains = matches!(info.state, ResourceState::Retiring(_));
+            if drains && self.shared.contains(&info.id) {
+                self.beside.insert(info.id);
+            }
+        }
+    }
+
     /// A9: of the idle ones the newest that is not too old is taken.
     pub(super) fn check_newest(&self, before: &Before, grant: &Grant) {
         let usable = |info: &&ResourceInfo| {
             let dies = self.config.max_lifetime.map(|life| info.created + life);
             let idles = self.config.idle_timeout.zip(info.idle_since);
             let rests = idles.map(|(timeout, since)| since + timeout);
+            let hint = info
+                .idle_since
+                .and_then(|_| self.hints.get(&info.id).copied());
             info.state == ResourceState::Live
                 && info.leases < info.capacity
-                && dies.into_iter().chain(rests).all(|at| at > self.now)
+                && dies
+                    .into_iter()
+                    .chain(rests)
+                    .chain(hint)
+                    .all(|at| at > self.now)
         };
         let taken = before
             .resources

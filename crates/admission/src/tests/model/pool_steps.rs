@@ -73,7 +73,9 @@ impl World {
         let demand = Demand::new().hard_deadline(hard_deadline).retry(retry);
         let over = hard_deadline.is_some_and(|at| at <= self.now);
         self.pause_may_be_over();
-        match self.pool.demand(self.now, demand) {
+        let admission = self.pool.demand(self.now, demand);
+        self.note_draining();
+        match admission {
             Admission::Granted(grant) => {
                 assert!(!over, "A6: whose request is over is granted nothing");
                 assert!(self.line.is_empty(), "A4: no barging");
@@ -262,6 +264,11 @@ impl World {
             },
             _ => Returned::reusable(),
         };
+        if let Returned::Reusable { idle_for, .. } = returned {
+            self.hints.remove(&resource);
+            let until = idle_for.map(|idle_for| (resource, self.now + idle_for));
+            self.hints.extend(until);
+        }
         self.pool.lease_returned(resource, self.now, returned);
     }
 
