@@ -128,7 +128,7 @@ impl<E: Clone> Pool<E> {
     /// its leases end. An open in progress is closed when it succeeds.
     pub fn drain(&mut self, now: Instant) {
         self.closed = true;
-        self.upkeep.forget_spare();
+        self.upkeep.forget();
         self.refuse_all(now, RefuseReason::Closed);
         let error = self.back_off.succeeded();
         self.effects.discard_error(error);

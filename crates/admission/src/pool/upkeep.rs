@@ -49,6 +49,12 @@ impl Upkeep {
         self.spare = 0;
     }
 
+    /// The pool closes: nothing is due any more.
+    pub(crate) fn forget(&mut self) {
+        self.spare = 0;
+        self.due = None;
+    }
+
     pub(crate) fn open_ended(&mut self) {
         self.spare = self.spare.saturating_sub(1);
     }

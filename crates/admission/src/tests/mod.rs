@@ -9,6 +9,14 @@
     reason = "random numbers are cut to size, and steps of a model are all methods"
 )]
 
+mod ageing;
+mod bench;
 mod crowd;
+mod effects;
+mod handing_over;
 mod model;
+mod opening;
+mod queueing;
+mod sharing;
+mod total;
 mod wakes;

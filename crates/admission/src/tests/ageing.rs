@@ -1,0 +1,278 @@
+//! Idle times, lifetimes and uses (A8, A9, A11).
+
+use std::num::NonZeroU64;
+
+use tollgate_core::CloseReason;
+
+use super::bench::{Bench, MILLI, SECOND, config};
+use crate::Returned;
+
+#[test]
+fn the_newest_idle_connection_is_used_first() {
+    let mut bench = Bench::new(config(3));
+    let all = [bench.idle(), bench.idle(), bench.idle()];
+    assert_eq!(bench.take().resource, all[2]);
+    assert_eq!(bench.take().resource, all[1]);
+    bench.give_back(all[2]);
+    assert_eq!(bench.take().resource, all[2]);
+}
+
+#[test]
+fn an_idle_connection_closes_on_time_without_being_asked_for() {
+    let mut bench = Bench::new(config(1).idle_timeout(Some(SECOND)));
+    let resource = bench.idle();
+    assert_eq!(bench.pool.next_tick(), Some(bench.now + SECOND));
+    bench.advance(MILLI * 999);
+    bench.pool.tick(bench.now);
+    assert!(bench.closes().is_empty());
+    bench.advance(MILLI);
+    bench.pool.tick(bench.now);
+    assert_eq!(bench.closes(), [(resource, CloseReason::Idle)]);
+    assert_eq!(bench.pool.next_tick(), None, "no timer without a purpose");
+}
+
+#[test]
+fn a_connection_in_use_does_not_time_out() {
+    let mut bench = Bench::new(config(1).idle_timeout(Some(SECOND)));
+    let resource = bench.idle();
+    bench.take();
+    bench.advance(SECOND * 20);
+    bench.pool.tick(bench.now);
+    assert!(bench.closes().is_empty());
+    bench.give_back(resource);
+    assert_eq!(
+        bench.take().resource,
+        resource,
+        "its idle time begins when it is idle"
+    );
+}
+
+#[test]
+fn an_outlived_connection_is_not_handed_out_even_before_its_tick() {
+    let mut bench = Bench::new(config(2).idle_timeout(Some(SECOND)));
+    let resource = bench.idle();
+    bench.advance(SECOND);
+    bench.queue();
+    assert_eq!(bench.closes(), [(resource, CloseReason::Idle)]);
+}
+
+#[test]
+fn age_is_checked_when_a_lease_passes_to_a_waiter() {
+    // corefx#29397: a connection kept busy was never asked for its age.
+    let mut bench = Bench::new(config(1).max_lifetime(Some(SECOND)));
+    let old = bench.idle();
+    bench.take();
+    let ticket = bench.queue();
+    bench.advance(SECOND);
+    bench.give_back(old);
+    assert_eq!(bench.closes(), [(old, CloseReason::MaxAge)]);
+    assert!(bench.poll(ticket).is_pending());
+    bench.gone(old);
+    assert_eq!(bench.start_all(), 1);
+    let fresh = bench.opened();
+    assert_eq!(bench.granted(ticket).resource, fresh);
+}
+
+#[test]
+fn connections_opened_together_do_not_end_together() {
+    let spread = config(100)
+        .max_lifetime(Some(SECOND * 60))
+        .lifetime_jitter_percent(10);
+    let mut bench = Bench::new(spread.idle_timeout(None).seed(7));
+    for _ in 0..100 {
+        bench.idle();
+    }
+    let start = bench.now;
+    let mut ends = Vec::new();
+    while let Some(next) = bench.pool.next_tick() {
+        bench.now = next;
+        bench.pool.tick(next);
+        let closed = bench.closes().len();
+        assert!(closed < 10, "{closed} at once");
+        ends.push(next.duration_since(start).as_secs());
+    }
+    assert!(ends[0] < 57 && *ends.last().expect("ends") > 62, "{ends:?}");
+}
+
+#[test]
+fn ten_requests_a_connection_means_three_connections_for_twenty_five() {
+    let mut bench = Bench::new(config(1).max_requests(NonZeroU64::new(10)));
+    for _ in 0..25 {
+        if bench.pool.stats().open == 0 {
+            bench.idle();
+        }
+        let resource = bench.take().resource;
+        bench.give_back(resource);
+        for (resource, reason) in bench.closes() {
+            assert_eq!(reason, CloseReason::MaxRequests);
+            bench.gone(resource);
+        }
+    }
+    assert_eq!(bench.pool.stats().opened, 3);
+}
+
+#[test]
+fn the_peers_hints_shorten_and_never_lengthen() {
+    let mut bench = Bench::new(config(1).idle_timeout(Some(SECOND)));
+    let resource = bench.idle();
+    for (hint, expected) in [(MILLI * 300, MILLI * 300), (SECOND * 9, SECOND)] {
+        bench.take();
+        let returned = Returned::Reusable {
+            idle_for: Some(hint),
+            remaining_uses: None,
+        };
+        bench.pool.lease_returned(resource, bench.now, returned);
+        bench.advance(expected.saturating_sub(MILLI));
+        bench.pool.tick(bench.now);
+        assert!(bench.closes().is_empty());
+    }
+    bench.advance(MILLI);
+    bench.pool.tick(bench.now);
+    assert_eq!(bench.closes(), [(resource, CloseReason::Idle)]);
+}
+
+#[test]
+fn the_last_use_that_the_peer_allows_is_the_last() {
+    let mut bench = Bench::new(config(1));
+    let resource = bench.idle();
+    for remaining in [1, 0] {
+        bench.take();
+        let returned = Returned::Reusable {
+            idle_for: None,
+            remaining_uses: Some(remaining),
+        };
+        bench.pool.lease_returned(resource, bench.now, returned);
+    }
+    assert_eq!(bench.closes(), [(resource, CloseReason::PeerClose)]);
+}
+
+#[test]
+fn no_more_idle_connections_are_kept_than_may_be() {
+    let mut bench = Bench::new(config(4).max_idle(1));
+    let all: Vec<_> = (0..3)
+        .map(|_| {
+            let resource = bench.idle();
+            bench.take();
+            resource
+        })
+        .collect();
+    for resource in &all {
+        bench.give_back(*resource);
+    }
+    let reason = CloseReason::MaxIdle;
+    assert_eq!(bench.closes(), [(all[1], reason), (all[2], reason)]);
+}
+
+#[test]
+fn the_limit_on_idle_ones_does_not_close_what_a_waiter_can_use() {
+    // ClickHouse#58845 counted the active ones, and hardly ever reused any.
+    let mut bench = Bench::new(config(1).max_idle(0));
+    bench.queue();
+    assert_eq!(bench.start_all(), 1);
+    let resource = bench.opened();
+    let next = bench.queue();
+    bench.give_back(resource);
+    assert_eq!(bench.granted(next).resource, resource);
+}
+
+#[test]
+fn the_oldest_idle_connection_is_the_one_reclaimed() {
+    let mut bench = Bench::new(config(3));
+    let oldest = bench.idle();
+    let since = bench.now;
+    bench.advance(MILLI);
+    bench.idle();
+    assert_eq!(bench.pool.oldest_idle(), Some(since));
+    assert!(bench.pool.reclaim_oldest_idle());
+    assert_eq!(bench.closes(), [(oldest, CloseReason::Reclaimed)]);
+    assert!(bench.pool.reclaim_oldest_idle());
+    assert!(!bench.pool.reclaim_oldest_idle());
+}
+
+#[test]
+fn a_lease_returned_unused_goes_back_to_its_place_among_the_idle() {
+    let mut bench = Bench::new(config(2));
+    let old = bench.idle();
+    bench.advance(MILLI);
+    let new = bench.idle();
+    let leases = [bench.take(), bench.take()];
+    assert_eq!(leases.map(|lease| lease.resource), [new, old]);
+    bench.pool.lease_returned(new, bench.now, Returned::Unused);
+    bench.pool.lease_returned(old, bench.now, Returned::Unused);
+    assert_eq!(bench.take().resource, new);
+}
+
+#[test]
+fn spare_connections_are_replaced_while_the_pool_is_in_use_and_not_for_ever() {
+    let config = config(4).min_idle(2).idle_timeout(Some(SECOND * 30));
+    let mut bench = Bench::new(config.max_lifetime(Some(SECOND * 100)));
+    assert_eq!(
+        bench.pool.next_tick(),
+        None,
+        "nobody has asked for anything"
+    );
+    bench.queue();
+    bench.pool.tick(bench.now);
+    assert_eq!(bench.start_all(), 3, "one for who waits, two to spare");
+    for _ in 0..3 {
+        bench.opened();
+    }
+    let start = bench.now;
+    let mut opened = 0;
+    for _ in 0..10_000 {
+        let Some(next) = bench.pool.next_tick() else {
+            break;
+        };
+        bench.now = next;
+        bench.pool.tick(next);
+        for (resource, _) in bench.closes() {
+            bench.gone(resource);
+        }
+        while bench.pool.start_open(next) {
+            bench.opened();
+            opened += 1;
+        }
+    }
+    assert!(opened >= 4, "replaced: {opened}");
+    let lasted = bench.now - start;
+    assert!(
+        lasted < SECOND * 140,
+        "A11: {lasted:?} after the last request"
+    );
+    assert_eq!(bench.pool.stats().idle, 0);
+}
+
+#[test]
+fn a_peer_that_closes_at_once_is_not_dialled_in_a_loop_for_spares() {
+    let mut bench = Bench::new(config(4).min_idle(1));
+    bench.queue();
+    bench.pool.tick(bench.now);
+    let mut opens = 0;
+    for _ in 0..100 {
+        while bench.pool.start_open(bench.now) {
+            let resource = bench.opened();
+            bench.gone(resource);
+            opens += 1;
+        }
+        bench.pool.tick(bench.now);
+        bench.advance(MILLI * 100);
+    }
+    assert!(opens <= 13, "{opens} in ten seconds");
+}
+
+#[test]
+fn a_pool_that_nobody_uses_is_empty() {
+    let mut bench = Bench::new(config(2).idle_timeout(Some(SECOND)));
+    assert!(bench.pool.is_empty());
+    let ticket = bench.queue();
+    assert!(!bench.pool.is_empty());
+    assert_eq!(bench.start_all(), 1);
+    bench.pool.cancel(ticket, bench.now);
+    assert!(!bench.pool.is_empty(), "an open is in progress");
+    let resource = bench.opened();
+    bench.advance(SECOND);
+    bench.pool.tick(bench.now);
+    assert!(!bench.pool.is_empty(), "its socket is there");
+    bench.gone(resource);
+    assert!(bench.pool.is_empty());
+}

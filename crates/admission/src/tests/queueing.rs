@@ -1,0 +1,221 @@
+//! How long one waits, and what one is told (A6).
+
+use std::error::Error;
+use std::task::Poll;
+
+use tollgate_core::RefuseReason;
+
+use super::bench::{Bench, MILLI, SECOND, config};
+use super::wakes::Wakes;
+use crate::{Admission, Demand, Machine, Refusal};
+
+#[test]
+fn whoever_comes_to_a_full_queue_is_told_at_once_how_many_wait() {
+    let mut bench = Bench::new(config(2).max_waiting(3));
+    for _ in 0..5 {
+        bench.queue();
+    }
+    let refusal = bench.refused();
+    assert_eq!((refusal.reason, refusal.ahead), (RefuseReason::Full, 5));
+    assert_eq!(refusal.to_string(), "the queue is full: 5 are waiting");
+}
+
+#[test]
+fn without_a_queue_one_still_waits_for_a_connection_of_ones_own() {
+    let mut bench = Bench::new(config(1).max_waiting(0));
+    let first = bench.queue();
+    assert_eq!(bench.refused().reason, RefuseReason::Full);
+    assert_eq!(bench.start_all(), 1);
+    bench.opened();
+    bench.granted(first);
+    assert_eq!(bench.refused().reason, RefuseReason::Full);
+}
+
+#[test]
+fn whoever_waits_too_long_is_told_how_long_and_behind_how_many() {
+    let mut bench = Bench::new(config(1).acquire_timeout(SECOND));
+    bench.idle();
+    bench.take();
+    bench.queue();
+    let ticket = bench.queue();
+    assert_eq!(bench.pool.deadline(ticket), Some(bench.now + SECOND));
+    bench.advance(SECOND * 2);
+    let refusal = bench.fails(ticket);
+    assert_eq!(refusal.reason, RefuseReason::TimedOut);
+    assert_eq!(
+        (refusal.waited, refusal.ahead),
+        (SECOND * 2, 1),
+        "as it was, not as set"
+    );
+    assert_eq!(refusal.to_string(), "no lease within 2s, 1 were ahead");
+}
+
+#[test]
+fn a_lease_beats_a_timeout_that_nobody_has_noticed() {
+    let mut bench = Bench::new(config(1).acquire_timeout(SECOND));
+    let held = bench.idle();
+    bench.take();
+    let ticket = bench.queue();
+    bench.advance(SECOND);
+    bench.give_back(held);
+    bench.advance(SECOND);
+    assert_eq!(bench.granted(ticket).waited, SECOND);
+}
+
+#[test]
+fn a_request_that_is_over_is_passed_by() {
+    let mut bench = Bench::new(config(1));
+    let held = bench.idle();
+    bench.take();
+    let over = Demand::new().hard_deadline(Some(bench.now + MILLI));
+    let Admission::Queued(over) = bench.demand(over) else {
+        panic!("not over yet");
+    };
+    let next = bench.queue();
+    bench.advance(MILLI);
+    bench.give_back(held);
+    assert_eq!(bench.granted(next).resource, held);
+    assert_eq!(bench.fails(over).reason, RefuseReason::TimedOut);
+}
+
+#[test]
+fn a_request_that_is_over_before_it_looks_hands_its_lease_on() {
+    let mut bench = Bench::new(config(1));
+    let held = bench.idle();
+    bench.take();
+    let over = Demand::new().hard_deadline(Some(bench.now + MILLI));
+    let Admission::Queued(over) = bench.demand(over) else {
+        panic!("not over yet");
+    };
+    let next = bench.queue();
+    bench.give_back(held);
+    bench.advance(MILLI);
+    assert_eq!(bench.fails(over).reason, RefuseReason::TimedOut);
+    assert_eq!(bench.granted(next).resource, held);
+}
+
+#[test]
+fn a_request_that_is_over_when_it_comes_is_neither_granted_nor_dialled_for() {
+    let mut bench = Bench::new(config(1));
+    let over = Demand::new().hard_deadline(Some(bench.now));
+    assert!(matches!(bench.demand(over), Admission::Refused(_)));
+    assert_eq!(bench.start_all(), 0);
+    bench.idle();
+    assert!(matches!(bench.demand(over), Admission::Refused(_)));
+}
+
+#[test]
+fn nothing_is_dialled_for_who_has_waited_too_long() {
+    let mut bench = Bench::new(config(1).acquire_timeout(SECOND));
+    let ticket = bench.queue();
+    bench.advance(SECOND);
+    assert!(bench.pool.wants_open(bench.now), "nobody has looked yet");
+    assert_eq!(bench.start_all(), 0);
+    assert_eq!(bench.fails(ticket).reason, RefuseReason::TimedOut);
+}
+
+#[test]
+fn the_clock_stands_still_while_ones_own_open_is_on_its_way() {
+    let mut bench = Bench::new(config(1).acquire_timeout(SECOND));
+    let first = bench.queue();
+    let second = bench.queue();
+    bench.advance(MILLI * 400);
+    assert_eq!(bench.start_all(), 1);
+    assert_eq!(bench.pool.deadline(first), None, "the dial has its own");
+    assert!(bench.pool.deadline(second).is_some(), "one open, one clock");
+    bench.advance(SECOND * 5);
+    assert!(bench.poll(first).is_pending());
+    assert_eq!(bench.fails(second).reason, RefuseReason::TimedOut);
+    bench.opened();
+    bench.granted(first);
+}
+
+#[test]
+fn ones_own_deadline_does_not_stand_still() {
+    let mut bench = Bench::new(config(1));
+    let end = bench.now + SECOND;
+    let Admission::Queued(ticket) = bench.demand(Demand::new().hard_deadline(Some(end))) else {
+        panic!("nothing is open");
+    };
+    assert_eq!(bench.start_all(), 1);
+    assert_eq!(bench.pool.deadline(ticket), Some(end));
+    bench.advance(SECOND);
+    assert_eq!(bench.fails(ticket).reason, RefuseReason::TimedOut);
+}
+
+#[test]
+fn a_retry_takes_over_the_open_and_the_clock_it_displaced_runs_on() {
+    let mut bench = Bench::new(config(1).acquire_timeout(SECOND));
+    let displaced = bench.queue();
+    let (wakes, waker) = Wakes::new();
+    bench.advance(MILLI * 400);
+    assert_eq!(bench.start_all(), 1);
+    assert!(bench.pool.poll(displaced, bench.now, &waker).is_pending());
+    bench.advance(SECOND * 9);
+    let Admission::Queued(retry) = bench.demand(Demand::new().retry(true)) else {
+        panic!("nothing is open");
+    };
+    drop(bench.pool.take_effects());
+    assert_eq!(wakes.count(), 1, "to set its timer");
+    assert_eq!(bench.pool.deadline(retry), None);
+    let left = bench.now + MILLI * 600;
+    assert_eq!(bench.pool.deadline(displaced), Some(left), "what was left");
+}
+
+#[test]
+fn polling_again_with_the_same_waker_keeps_it_and_another_replaces_it() {
+    let mut bench = Bench::new(config(1));
+    let held = bench.idle();
+    bench.take();
+    let ticket = bench.queue();
+    let (old, old_waker) = Wakes::new();
+    let (new, new_waker) = Wakes::new();
+    for waker in [&old_waker, &old_waker, &new_waker] {
+        assert_eq!(bench.pool.poll(ticket, bench.now, waker), Poll::Pending);
+    }
+    bench.give_back(held);
+    drop(bench.pool.take_effects());
+    assert_eq!((old.count(), new.count()), (0, 1));
+}
+
+#[test]
+fn a_collected_ticket_means_nothing_and_does_no_harm() {
+    let mut bench = Bench::new(config(1));
+    let ticket = bench.queue();
+    assert_eq!(bench.start_all(), 1);
+    let held = bench.opened();
+    bench.granted(ticket);
+    bench.pool.cancel(ticket, bench.now);
+    assert_eq!(bench.fails(ticket).reason, RefuseReason::Cancelled);
+    assert_eq!(bench.pool.resource(held).map(|info| info.leases), Some(1));
+    let totals = bench.pool.stats().totals;
+    assert_eq!((totals.demands, totals.settled()), (1, 1));
+}
+
+#[test]
+fn a_refusal_says_what_happened_and_shows_the_cause() {
+    let refusal = |reason, error| Refusal {
+        reason,
+        waited: SECOND,
+        ahead: 3,
+        error,
+    };
+    let texts = RefuseReason::ALL
+        .iter()
+        .map(|reason| refusal(*reason, None::<std::fmt::Error>));
+    let texts: Vec<_> = texts.map(|refusal| refusal.to_string()).collect();
+    assert_eq!(
+        texts,
+        [
+            "the queue is full: 3 are waiting",
+            "no lease within 1s, 3 were ahead",
+            "cancelled",
+            "the connection could not be opened",
+            "backing off after failed connects",
+            "draining or closed",
+        ]
+    );
+    let failed = refusal(RefuseReason::OpenFailed, Some(std::fmt::Error));
+    let source = failed.source().expect("the error of the open");
+    assert!(source.is::<std::fmt::Error>());
+}
