@@ -8,7 +8,8 @@ use tollgate_core::Origin;
 
 use crate::layer::Observed;
 
-/// The number of the incident this library began with: a service at 80 concurrent calls, times 1.5.
+/// A starting point taken from the article that describes the incident this library is for; not
+/// measured. The crate's front page says how to choose.
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(128).expect("not zero");
 /// Half of what servers allow a connection to idle, 60 s in nginx' and most load balancers' defaults
 /// (75 s and 60 s), so that the race for a closing connection is rare.
@@ -17,7 +18,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_LIFETIME: Duration = Duration::from_secs(5 * 60);
 /// Twice the facade's connect budget: a backstop for connectors without a timeout of their own.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A burst of this many handshakes does not yet time itself out, and fills 128 places in eight rounds.
+/// A choice, not a measurement: it fills 128 places in eight rounds of dials.
 const MAX_CONNECTING: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
 /// Envoy's `max_pending_requests`.
 const MAX_WAITING: usize = 1024;
