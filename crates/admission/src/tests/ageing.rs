@@ -276,3 +276,18 @@ fn a_pool_that_nobody_uses_is_empty() {
     bench.gone(resource);
     assert!(bench.pool.is_empty());
 }
+
+#[test]
+fn what_idles_since_a_moment_or_longer_is_retired_and_nothing_else() {
+    let mut bench = Bench::new(config(3));
+    let [oldest, at_the_moment, newer] = [(); 3].map(|()| {
+        bench.advance(MILLI);
+        bench.idle()
+    });
+    let moment = bench.now - MILLI;
+    bench.pool.retire_idle_until(moment, CloseReason::Idle);
+    let closed = [oldest, at_the_moment].map(|id| (id, CloseReason::Idle));
+    assert_eq!(bench.closes(), closed);
+    assert_eq!(bench.take().resource, newer);
+    assert_eq!(bench.pool.places(), 3, "their sockets are not gone yet");
+}

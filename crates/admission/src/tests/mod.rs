@@ -12,6 +12,7 @@
 mod ageing;
 mod bench;
 mod crowd;
+#[cfg(not(loom))] // its mutex is loom's then, and works only in a model: `tests/loom.rs`
 mod effects;
 mod handing_over;
 mod model;

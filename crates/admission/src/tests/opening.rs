@@ -5,7 +5,8 @@ use std::num::NonZeroU32;
 use tollgate_core::RefuseReason;
 
 use super::bench::{Bench, MILLI, SECOND, config, n};
-use crate::{BackOff, Returned};
+use super::wakes::Wakes;
+use crate::{BackOff, Machine, Returned};
 
 #[test]
 fn two_hundred_requests_under_a_limit_of_two_open_two() {
@@ -149,6 +150,20 @@ fn after_a_pause_one_probe_decides() {
 }
 
 #[test]
+fn the_end_of_a_pause_needs_no_tick() {
+    let mut bench = Bench::new(config(8));
+    for _ in 0..3 {
+        bench.queue();
+    }
+    failed(&mut bench);
+    bench.pool.warm(1);
+    assert!(!bench.pool.wants_open(bench.now));
+    bench.advance(MILLI * 55);
+    assert!(bench.pool.wants_open(bench.now));
+    assert_eq!(bench.start_all(), 1);
+}
+
+#[test]
 fn each_failed_probe_doubles_the_pause_up_to_its_limit() {
     let back_off = BackOff::new().jitter_percent(0);
     let mut bench = Bench::new(config(8).back_off(back_off));
@@ -246,6 +261,19 @@ fn an_open_that_was_abandoned_fails_nobody_and_is_made_up_for() {
         "its clock runs again"
     );
     assert_eq!(bench.start_all(), 1);
+}
+
+#[test]
+fn whoever_waits_first_is_woken_to_make_up_for_an_abandoned_open() {
+    let mut bench = Bench::new(config(2));
+    let (wakes, waker) = Wakes::new();
+    let (first, _second) = (bench.queue(), bench.queue());
+    assert_eq!(bench.start_all(), 2);
+    assert!(bench.pool.poll(first, bench.now, &waker).is_pending());
+    bench.pool.open_abandoned(bench.now);
+    drop(bench.pool.take_effects());
+    assert_eq!(wakes.count(), 1);
+    assert_eq!(bench.start_all(), 1, "by whoever looks first");
 }
 
 #[test]

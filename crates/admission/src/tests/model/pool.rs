@@ -185,6 +185,7 @@ impl World {
         self.check_wakes(before);
         self.check_leases();
         self.check_sockets(before);
+        self.check_nobody_is_stranded();
         self.pool.check();
         assert_eq!(self.pool.line(), self.line, "A4");
     }
@@ -295,6 +296,15 @@ impl World {
         }
         assert!(stats.idle <= self.config.max_idle.max(1));
         assert_eq!(self.sockets.len() + self.opening, self.pool.places());
+    }
+
+    /// A2 from its other side: where an open could be started for who waits, one is wanted.
+    fn check_nobody_is_stranded(&self) {
+        let waits = !self.line.is_empty() && self.opening == 0;
+        let room = self.occupied() < self.config.max_open.get();
+        if waits && room && !self.pauses() && !self.drained {
+            assert!(self.pool.wants_open(self.now), "nobody waits for nothing");
+        }
     }
 
     pub(super) fn note_draining(&mut self) {

@@ -229,7 +229,7 @@ impl World {
         true
     }
 
-    fn pauses(&self) -> bool {
+    pub(super) fn pauses(&self) -> bool {
         matches!(self.back_off, BackingOff::Until { at, .. } if at > self.now)
     }
 
@@ -378,9 +378,12 @@ impl World {
                     *started = false;
                 }
             }
-            _ => self
-                .pool
-                .retire_idle_until(self.now - MILLI * 50, CloseReason::Idle),
+            _ => {
+                let until = self.now - MILLI * 50;
+                self.pool.retire_idle_until(until, CloseReason::Idle);
+                let oldest = self.pool.oldest_idle();
+                assert!(oldest.is_none_or(|since| since > until), "all of them");
+            }
         }
     }
 
