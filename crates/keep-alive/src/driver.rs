@@ -65,6 +65,10 @@ where
             Err(error) if is_unexpected_message(error) => CloseReason::Unsolicited,
             Ok(()) if conn.may_become_tunnel() => return conn.suspected(),
             _ if conn.suspected().is_some() => return conn.suspected(),
+            // hyper takes a connection that has served nobody for one in the middle of a message.
+            Err(error) if error.is_incomplete_message() && !conn.io.in_exchange() => {
+                CloseReason::PeerEof
+            }
             Err(_) => CloseReason::Error,
             // Within an exchange the peer may close once it has said so, or when that is its end.
             Ok(()) if conn.io.in_exchange() => CloseReason::PeerClose,

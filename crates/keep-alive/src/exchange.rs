@@ -168,7 +168,7 @@ impl Call {
         let Failure { mut error, replay } = failure;
         let unsent = error.take_message();
         let error = error.into_error();
-        let lost = !error.is_parse() && !error.is_user();
+        let lost = !error.is_parse() && !error.is_user() && !is_nonsense(&error);
         let silent = lost && !lease.conn().io.answered();
         let (reused, granted_at) = (lease.may_be_stale(), lease.granted_at());
         lease.failed(if silent {
@@ -228,6 +228,12 @@ impl Call {
         timings.attempts = self.attempts;
         KeepAliveError::new(kind, Some(self.pool.origin.clone())).with_timings(timings)
     }
+}
+
+/// Whether what came could not be made sense of below HTTP, or was too much before a final head.
+fn is_nonsense(error: &hyper::Error) -> bool {
+    tollgate_core::error::find::<std::io::Error>(error)
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::InvalidData)
 }
 
 /// How a request asks to leave HTTP.

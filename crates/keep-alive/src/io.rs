@@ -14,7 +14,8 @@ use std::mem::MaybeUninit;
 pub(crate) const MAX_HEAD_BYTES: usize = 512 * 1024;
 
 /// While a head is awaited, reads go through the stack in pieces of this size, so that they can be
-/// counted; a piece that comes back full is followed by a direct read in the same poll.
+/// counted. If the first one comes back full, a direct read follows in the same poll, since most heads
+/// are shorter and what follows is body; it is not counted.
 const STAGE: usize = 2048;
 
 const IDLE: u8 = 0;
@@ -73,10 +74,11 @@ impl IoState {
         }
     }
 
-    fn count(&self, bytes: usize) -> io::Result<()> {
+    /// Counts bytes in; gives how many came so far in this exchange.
+    fn count(&self, bytes: usize) -> io::Result<usize> {
         if self.exchange.load(Ordering::Acquire) == IDLE {
             self.unsolicited.store(true, Ordering::Release);
-            return Ok(());
+            return Ok(bytes);
         }
         let received = self.received.fetch_add(bytes, Ordering::AcqRel) + bytes;
         if received > MAX_HEAD_BYTES {
@@ -85,7 +87,7 @@ impl IoState {
                 format!("{received} bytes of interim responses and no final one"),
             ));
         }
-        Ok(())
+        Ok(received)
     }
 }
 
@@ -161,8 +163,9 @@ impl<I: Read, G> Read for PooledIo<I, G> {
             return Poll::Ready(Ok(()));
         }
         buf.put_slice(bytes);
-        this.state.count(bytes.len())?;
-        if bytes.len() == size
+        let received = this.state.count(bytes.len())?;
+        if bytes.len() == received
+            && received == size
             && buf.remaining() > 0
             && let Poll::Ready(Err(error)) = this.io.poll_read(&mut noting, buf)
         {
