@@ -30,6 +30,10 @@ use crate::waiting::Waiting;
 /// so that `LoadShed`, `Balance` and `Buffer` above it see the queue. A ready instance that is kept
 /// without being called keeps a connection from others. A clone reserves nothing.
 ///
+/// `LoadShed` sheds whenever there is a wait, and a dial is one: [`warm`](crate::KeepAlive::warm) an
+/// origin first. An instance that was shed and is kept, stays in the queue; with `max_waiting(0)`
+/// there is none to stay in.
+///
 /// Requests go to this origin whatever their URI says: its path is what counts.
 ///
 /// `poll_ready` never fails, since an error from it would mean that the service is done for; what
