@@ -6,6 +6,8 @@
     reason = "each test binary uses a part"
 )]
 
+pub mod ears;
+
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
