@@ -155,7 +155,8 @@ impl KeepAliveLayer {
         self
     }
 
-    /// Tells `observer` what happens. Default: nobody, at no cost.
+    /// Tells `observer` what happens. Default: nobody, at no cost. A panic of the observer's is
+    /// logged and changes nothing.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.config.observer = Some(Observed(observer));

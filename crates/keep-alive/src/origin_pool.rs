@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -308,9 +309,17 @@ impl OriginPool {
         crate::dial::start(self);
     }
 
+    /// Tells the observer, if there is one.
+    ///
+    /// Its panic ends here: it would come in the middle of a transition, in a destructor or in a dial
+    /// that belongs to others.
     pub(crate) fn observe<'a>(&'a self, event: impl FnOnce() -> Event<'a>) {
         if let Some(observer) = &self.shared.observer {
-            observer.on_event(&event());
+            let event = event();
+            let told = panic::catch_unwind(AssertUnwindSafe(|| observer.on_event(&event)));
+            if told.is_err() {
+                tracing::error!(origin = %self.origin, "the pool's observer panicked");
+            }
         }
     }
 
