@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use http::Request;
 use http_body_util::BodyExt;
-use support::{Stack, assert_at_rest, cap, fetch, get, request};
+use support::{Dice, Stack, assert_at_rest, cap, fetch, get, request};
 use tollgate_core::CloseReason;
 use tollgate_testing::{Gate, Reply, Upstream};
 use tower::ServiceExt;
@@ -96,19 +96,6 @@ async fn a_caller_that_leaves_in_the_middle_of_an_exchange_takes_its_connection_
         "never beside its replacement"
     );
     assert_eq!(stack.stats().closed_for(CloseReason::Cancelled), 1);
-}
-
-/// A small generator, so that a failure can be run again.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 33) % sides
-    }
 }
 
 #[expect(clippy::too_many_lines, reason = "one story")]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use support::{Stack, assert_at_rest, cap, fetch, get, post, read, request, send};
+use support::{Dice, Stack, assert_at_rest, cap, fetch, get, post, read, request, send};
 use tollgate_core::CloseReason;
 use tollgate_keep_alive::{KeepAliveErrorKind, RetryPolicy};
 use tollgate_testing::{Gate, Reply, Upstream};
@@ -153,18 +153,6 @@ async fn a_dead_connection_takes_the_ones_that_idled_longer_along() {
         (stats.closed, stats.closed_for(CloseReason::PeerEof)),
         (4, 3)
     );
-}
-
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 33) % sides
-    }
 }
 
 /// A server that closes idle connections after 200 ms, and requests that arrive around then.

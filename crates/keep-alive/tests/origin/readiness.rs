@@ -9,7 +9,7 @@ use tollgate_keep_alive::KeepAliveErrorKind;
 use tollgate_testing::{Connector, Refused, Reply, Upstream, within};
 use tower::{Layer, Service};
 
-use crate::support::{LONG, Stack, assert_at_rest, cap, read};
+use crate::support::{Dice, LONG, Stack, assert_at_rest, cap, read};
 use crate::{get, ready, waiting, warm, when_ready};
 
 async fn ok() -> Upstream {
@@ -162,19 +162,6 @@ async fn a_call_that_was_not_ready_waits_inside() {
     let calls = calls.map(|call| async { read(call.await.unwrap()).await.unwrap() });
     assert_eq!(within(LONG, join_all(calls)).await, ["ok", "ok"]);
     assert_eq!(upstream.accepted(), 1);
-}
-
-/// A small generator, so that a failure can be run again.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 33) % sides
-    }
 }
 
 /// Some are dropped while they wait, some while ready, some in the exchange, some not at all.

@@ -142,3 +142,16 @@ pub fn assert_at_rest(stats: &OriginStats) {
     );
     assert_eq!(stats.open, stats.idle);
 }
+
+/// A small generator, so that a failure can be run again.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) % sides
+    }
+}

@@ -1,0 +1,98 @@
+//! How long connections live, by our options and by the peer's word.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Stack, cap, fetch};
+use tollgate_core::CloseReason;
+use tollgate_testing::{Reply, Upstream};
+
+#[tokio::test]
+async fn what_the_peer_says_about_reuse_is_honoured_and_counted() {
+    let upstream = Upstream::start(|request| match &*request.target {
+        "/close" => Reply::ok("x").closing(),
+        "/http10" => Reply::http10("x"),
+        "/max" => Reply::ok("x").header("keep-alive", "timeout=30, max=2"),
+        "/now" => Reply::ok("x").header("keep-alive", "timeout=1"),
+        "/both" => Reply::chunked()
+            .header("content-length", "3")
+            .chunk("x")
+            .end_chunks(),
+        _ => Reply::ok("x"),
+    })
+    .await;
+    // Requests on one path, and how many connections they take.
+    for (path, requests, connections) in [
+        ("/close", 3, 3),
+        ("/http10", 3, 3),
+        ("/max", 6, 2),
+        ("/now", 2, 2),
+        ("/both", 2, 2),
+    ] {
+        let stack = Stack::new(&upstream, &cap(1));
+        let before = upstream.accepted();
+        for _ in 0..requests {
+            assert_eq!(
+                fetch(&stack.pool, &upstream.uri(path)).await.unwrap(),
+                "x",
+                "{path}"
+            );
+        }
+        assert_eq!(upstream.accepted() - before, connections, "{path}");
+        let stats = stack
+            .settled(|stats| stats.closed >= connections as u64 - 1)
+            .await;
+        let peer = stats.closed_for(CloseReason::PeerClose) + stats.closed_for(CloseReason::Idle);
+        assert_eq!(peer, stats.closed, "{path}: {stats:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_servers_hint_shortens_the_idle_timeout() {
+    let upstream = Upstream::start(|_| Reply::ok("x").header("keep-alive", "timeout=3")).await;
+    let connector = tollgate_testing::Connector::memory(&upstream);
+    let pool = tower::Layer::layer(&cap(1), connector.clone());
+    fetch(&pool, &upstream.uri("/")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_900)).await;
+    assert_eq!(connector.stats().live, 1);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(connector.stats().live, 0, "3 s less the margin of 1 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_close_on_time_without_anybody_asking() {
+    let upstream = Upstream::start(|_| Reply::ok("x")).await;
+    let connector = tollgate_testing::Connector::memory(&upstream);
+    let pool = tower::Layer::layer(&cap(8), connector.clone());
+    let uri = upstream.uri("/");
+    futures_util::future::join_all((0..8).map(|_| fetch(&pool, &uri))).await;
+    tokio::time::sleep(Duration::from_millis(29_900)).await;
+    let live = connector.stats().live;
+    assert!(live > 0);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(connector.stats().live, 0);
+    // And some time later the pool forgets the origin.
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert!(pool.snapshot().origins.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_replaced_when_its_lifetime_is_over() {
+    let upstream = Upstream::start(|_| Reply::ok("x")).await;
+    let connector = tollgate_testing::Connector::memory(&upstream);
+    let layer = cap(1).max_lifetime(Duration::from_secs(100));
+    let pool = tower::Layer::layer(&layer, connector.clone());
+    for _ in 0..30 {
+        fetch(&pool, &upstream.uri("/")).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    let opened = connector.stats().opened;
+    assert!(
+        (3..=4).contains(&opened),
+        "{opened} connections in 300 s of 100 s each"
+    );
+    assert_eq!(connector.stats().peak_live, 1);
+}

@@ -1,0 +1,172 @@
+//! Runtimes, clients and connections that end while others go on.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http_body_util::BodyExt;
+use support::{LONG, Stack, assert_at_rest, cap, fetch, get};
+use tollgate_core::CloseReason;
+use tollgate_keep_alive::{KeepAlive, KeepAliveErrorKind};
+use tollgate_testing::{Connector, Gate, Reply, Upstream, eventually, within};
+use tower::{Layer, ServiceExt};
+
+/// Runs `work` on a runtime of its own, and drops that runtime with whatever is left in it.
+fn on_own_runtime<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let out = runtime.block_on(work);
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    out
+}
+
+#[test]
+fn a_client_outlives_its_first_runtime_and_works_on_a_second() {
+    let servers = tokio::runtime::Runtime::new().unwrap();
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = servers.block_on(Upstream::start(move |request| match &*request.target {
+        "/held" => Reply::ok("ok").when(&held),
+        _ => Reply::ok("ok"),
+    }));
+    let connector = Connector::tcp(upstream.addr());
+    let pool: KeepAlive = cap(4).layer(connector.clone());
+    on_own_runtime(async {
+        fetch(&pool, &upstream.uri("/")).await.unwrap();
+        for _ in 0..8 {
+            let (pool, uri) = (pool.clone(), upstream.uri("/held"));
+            tokio::spawn(async move { fetch(&pool, &uri).await });
+        }
+        gate.reached(4).await;
+    });
+    assert_eq!(
+        connector.stats().live,
+        0,
+        "the runtime took its sockets along"
+    );
+    on_own_runtime(async {
+        assert_eq!(fetch(&pool, &upstream.uri("/")).await.unwrap(), "ok");
+        let origin = upstream.uri("/").to_string().parse().unwrap();
+        eventually(|| pool.stats(&origin).unwrap().in_flight == 0).await;
+        assert_at_rest(&pool.stats(&origin).unwrap());
+    });
+}
+
+#[tokio::test]
+async fn dropping_the_client_closes_what_idles_and_lets_exchanges_finish() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |request| match &*request.target {
+        "/held" => Reply::chunked()
+            .chunk("a")
+            .wait(&held)
+            .chunk("b")
+            .end_chunks(),
+        _ => Reply::ok("ok"),
+    })
+    .await;
+    let Stack {
+        pool, connector, ..
+    } = Stack::new(&upstream, &cap(4));
+    let (one, other) = (upstream.uri("/"), upstream.uri("/held"));
+    let streaming = get(&pool, &other).await.unwrap();
+    fetch(&pool, &one).await.unwrap();
+    assert_eq!(connector.stats().live, 2);
+    drop(pool);
+    connector.settled(|stats| stats.live == 1).await;
+    gate.open();
+    let body = within(LONG, streaming.into_body().collect()).await.unwrap();
+    assert_eq!(body.to_bytes(), "ab");
+    connector.settled(|stats| stats.live == 0).await;
+}
+
+#[tokio::test]
+async fn a_call_made_before_the_client_was_dropped_is_answered() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let Stack {
+        pool, connector, ..
+    } = Stack::new(&upstream, &cap(1));
+    let call = pool.oneshot(support::request("GET", &upstream.uri("/")));
+    let response = within(LONG, call).await.unwrap();
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        "ok"
+    );
+    connector.settled(|stats| stats.live == 0).await;
+}
+
+#[tokio::test]
+async fn draining_waits_for_exchanges_and_cuts_what_is_left_at_the_deadline() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |request| match &*request.target {
+        "/held" => Reply::ok("ok").when(&held),
+        _ => Reply::never(),
+    })
+    .await;
+    let stack = Stack::new(&upstream, &cap(4));
+    let calls: Vec<_> = ["/held", "/never"]
+        .map(|path| {
+            let (pool, uri) = (stack.pool.clone(), upstream.uri(path));
+            tokio::spawn(async move { fetch(&pool, &uri).await })
+        })
+        .into();
+    gate.reached(1).await;
+    upstream.settled(|stats| stats.requests == 2).await;
+    let drain = tokio::spawn({
+        let pool = stack.pool.clone();
+        async move { pool.drain(Duration::from_millis(300)).await }
+    });
+    tokio::task::yield_now().await;
+    gate.open();
+    assert_eq!(drain.await.unwrap(), 1, "one exchange was cut");
+    let mut outcomes = join_all(calls).await.into_iter().map(Result::unwrap);
+    assert_eq!(outcomes.next().unwrap().unwrap(), "ok");
+    assert!(outcomes.next().unwrap().is_err());
+    let error = get(&stack.pool, &upstream.uri("/held")).await.unwrap_err();
+    assert_eq!(error.kind(), KeepAliveErrorKind::Closed);
+    stack.connector.settled(|stats| stats.live == 0).await;
+}
+
+#[tokio::test]
+async fn an_address_that_left_the_dns_answer_is_retired_gracefully() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| Reply::chunked().chunk("a").wait(&held).end_chunks());
+    let upstream = upstream.await;
+    let addr = upstream.addr();
+    let connector = Connector::tcp(addr).connected(move || {
+        let mut dial = tollgate_core::DialInfo::default();
+        dial.remote = Some(addr);
+        hyper_util::client::legacy::connect::Connected::new().extra(dial)
+    });
+    let pool = cap(4).layer(connector.clone());
+    let streaming = get(&pool, &upstream.uri("/")).await.unwrap();
+    pool.retire(addr.ip());
+    gate.open();
+    assert_eq!(
+        streaming.into_body().collect().await.unwrap().to_bytes(),
+        "a"
+    );
+    connector.settled(|stats| stats.live == 0).await;
+    let stats = pool
+        .stats(&upstream.uri("/").to_string().parse().unwrap())
+        .unwrap();
+    assert_eq!(stats.closed_for(CloseReason::AddressGone), 1);
+}
+
+#[tokio::test]
+async fn warming_opens_connections_before_anybody_asks() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let stack = Stack::new(&upstream, &cap(4));
+    stack.pool.warm(&stack.origin, 3).unwrap();
+    stack.settled(|stats| stats.idle == 3).await;
+    fetch(&stack.pool, &upstream.uri("/")).await.unwrap();
+    assert_eq!(upstream.accepted(), 3);
+}
