@@ -93,8 +93,11 @@ impl Gate {
     #[inline]
     pub fn demand(&mut self, now: Instant, demand: Demand) -> Admission<Granted, Infallible> {
         self.totals.demands += 1;
+        // Whatever frees a place hands it out at once, so while one is free nobody waits whom a
+        // newcomer could pass (A4).
         let free = self.taken < self.config.limit.get();
-        if free && self.queue.is_empty() && !self.closed && !demand.is_over(now) {
+        debug_assert!(!free || self.queue.is_empty(), "a free place is handed out");
+        if free && !self.closed && !demand.is_over(now) {
             self.taken += 1;
             self.totals.granted += 1;
             return Admission::Granted(Granted::default());
