@@ -154,6 +154,8 @@ impl Opening {
             elapsed: self.started.elapsed(),
         });
         pool.with(|inner| inner.opened_locked(&conn, sender));
+        // There is room for another dial now, and nobody else may look for a while.
+        start(&pool);
         pool.shared.demand_changed(&pool);
         Some(driver)
     }

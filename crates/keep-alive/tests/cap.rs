@@ -200,3 +200,24 @@ async fn twenty_origins_under_a_total_of_eight_all_finish_with_two_of_them_satur
         "a small origin waited {starved:?}"
     );
 }
+
+/// The first round of dials once was the last: nobody started the next when one had ended.
+#[tokio::test]
+async fn a_cold_burst_opens_as_many_connections_as_it_may_however_many_at_a_time() {
+    for at_a_time in [1, 3, 16] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let upstream = Upstream::start(move |_| Reply::ok("ok").when(&held)).await;
+        let layer = cap(64).max_connecting_per_origin(NonZeroUsize::new(at_a_time).unwrap());
+        let stack = Stack::new(&upstream, &layer);
+        let uri = upstream.uri("/");
+        let calls = join_all((0..100).map(|_| fetch(&stack.pool, &uri)));
+        let (answers, ()) = tokio::join!(calls, async {
+            gate.reached(64).await;
+            gate.open();
+        });
+        assert!(answers.iter().all(Result::is_ok));
+        assert_eq!(upstream.accepted(), 64);
+        assert_eq!(stack.connector.stats().peak_dialling, at_a_time);
+    }
+}
