@@ -20,6 +20,8 @@ pub struct Effects<E> {
     /// Dropping a waker can drop a task, and that anything: so not under the lock.
     spent: Few<Waker>,
     errors: Few<E>,
+    /// Whether there is anything in the others: looked at in every call.
+    any: bool,
 }
 
 impl<E> Effects<E> {
@@ -45,25 +47,26 @@ impl<E> Effects<E> {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.wakes.is_empty()
-            && self.closes.is_empty()
-            && self.spent.is_empty()
-            && self.errors.is_empty()
+        !self.any
     }
 
     pub(crate) fn wake(&mut self, waker: Option<Waker>) {
+        self.any |= waker.is_some();
         self.wakes.extend(waker);
     }
 
     pub(crate) fn discard(&mut self, waker: Option<Waker>) {
+        self.any |= waker.is_some();
         self.spent.extend(waker);
     }
 
     pub(crate) fn discard_error(&mut self, error: Option<E>) {
+        self.any |= error.is_some();
         self.errors.extend(error);
     }
 
     pub(crate) fn close(&mut self, resource: ResourceId, reason: CloseReason) {
+        self.any = true;
         self.closes.extend(Some((resource, reason)));
     }
 }
@@ -75,6 +78,7 @@ impl<E> Default for Effects<E> {
             closes: Few::new(),
             spent: Few::new(),
             errors: Few::new(),
+            any: false,
         }
     }
 }
@@ -125,7 +129,6 @@ impl<T> Few<T> {
         }
     }
 
-    #[inline]
     fn is_empty(&self) -> bool {
         self.first.is_none() && self.rest.is_empty()
     }

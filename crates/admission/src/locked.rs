@@ -41,11 +41,29 @@ impl<M: Machine> Locked<M> {
     /// `f` should only call the machine: other code under the lock can deadlock. If `f` panics the
     /// machine stays usable, as its own methods do not panic half-way.
     pub fn with<R>(&self, f: impl FnOnce(&mut M) -> R) -> (R, Option<Effects<M::Error>>) {
+        let mut effects = None;
+        let result = self.with_then(f, |all| effects = Some(all));
+        (result, effects)
+    }
+
+    /// Calls `f` under the lock, and `then` with what is to be done once it is open, if anything is.
+    ///
+    /// What [`with`](Self::with) does, for callers who count instructions: effects are large, and
+    /// here nothing is moved that is not there.
+    #[inline]
+    pub fn with_then<R>(
+        &self,
+        f: impl FnOnce(&mut M) -> R,
+        then: impl FnOnce(Effects<M::Error>),
+    ) -> R {
         let mut machine = self.lock();
         let result = f(&mut machine);
-        let effects = machine.has_effects().then(|| machine.take_effects());
-        drop(machine);
-        (result, effects)
+        if machine.has_effects() {
+            let effects = machine.take_effects();
+            drop(machine);
+            then(effects);
+        }
+        result
     }
 
     /// Reads under the lock; for numbers.
@@ -53,6 +71,7 @@ impl<M: Machine> Locked<M> {
         f(&self.lock())
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, M> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -124,12 +124,13 @@ pub struct OriginRef<'a> {
 }
 
 impl<'a> OriginRef<'a> {
-    /// The origin of an absolute URI; `None` without a scheme or a host.
+    /// The origin of an absolute URI; `None` without a scheme or a host, or with a port above 65,535.
+    #[inline]
     pub fn from_uri(uri: &'a Uri) -> Option<Self> {
         let scheme = uri.scheme_str()?;
-        let host = uri.host().filter(|host| !host.is_empty())?;
-        let port = uri.port_u16().unwrap_or_else(|| default_port(scheme));
-        Some(Self { scheme, host, port })
+        let (host, port) = split(uri.authority()?.as_str())?;
+        let port = port.unwrap_or_else(|| default_port(scheme));
+        (!host.is_empty()).then_some(Self { scheme, host, port })
     }
 
     /// The canonical, owned form.
@@ -145,8 +146,8 @@ impl<'a> OriginRef<'a> {
 impl PartialEq for OriginRef<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.port == other.port
-            && self.host.eq_ignore_ascii_case(other.host)
-            && self.scheme.eq_ignore_ascii_case(other.scheme)
+            && (self.host == other.host || self.host.eq_ignore_ascii_case(other.host))
+            && (self.scheme == other.scheme || self.scheme.eq_ignore_ascii_case(other.scheme))
     }
 }
 
@@ -189,6 +190,30 @@ fn hash_folded<H: Hasher>(bytes: &[u8], state: &mut H) {
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
     state.write_u64((u64::from_le_bytes(last) | CASE) ^ (bytes.len() as u64) << 56);
+}
+
+/// The host and the port of an authority that `http` has found valid, looked at once and from its
+/// end: on the way of every request, what `Uri::host` and `Uri::port` do takes four looks.
+///
+/// `None` if the port is out of range.
+fn split(authority: &str) -> Option<(&str, Option<u16>)> {
+    let bytes = authority.as_bytes();
+    let (mut at, mut port, mut digit) = (bytes.len(), 0_u32, 1_u32);
+    while let Some(&byte @ b'0'..=b'9') = at.checked_sub(1).and_then(|before| bytes.get(before)) {
+        port = port.saturating_add(digit.saturating_mul(u32::from(byte - b'0')));
+        digit = digit.saturating_mul(10);
+        at -= 1;
+    }
+    let (end, port) = match at.checked_sub(1) {
+        Some(colon) if bytes[colon] == b':' && at < bytes.len() => {
+            (colon, Some(u16::try_from(port).ok()?))
+        }
+        Some(colon) if bytes[colon] == b':' => (colon, None),
+        _ => (bytes.len(), None),
+    };
+    let userinfo = bytes[..end].iter().rposition(|&byte| byte == b'@');
+    let start = userinfo.map_or(0, |sign| sign + 1);
+    Some((&authority[start..end], port))
 }
 
 fn default_port(scheme: &str) -> u16 {

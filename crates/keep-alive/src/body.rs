@@ -3,10 +3,12 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use tollgate_core::Timings;
 
 use crate::lease::Lease;
@@ -18,32 +20,41 @@ use crate::lease::Lease;
 /// connection unless the rest of the body is already at hand.
 pub struct KeepAliveBody {
     incoming: Incoming,
-    lease: Option<Lease>,
-    timings: Timings,
+    lease: Lease,
+    head: Head,
+}
+
+/// What is known of an exchange when its head has come.
+pub(crate) struct Head {
+    pub(crate) queued: Duration,
+    pub(crate) arrived_at: Instant,
+    pub(crate) attempts: u32,
 }
 
 impl KeepAliveBody {
-    pub(crate) fn new(incoming: Incoming, lease: Option<Lease>, timings: Timings) -> Self {
+    pub(crate) fn new(incoming: Incoming, lease: Lease, head: Head) -> Self {
         let mut body = Self {
             incoming,
             lease,
-            timings,
+            head,
         };
         if body.incoming.is_end_stream() {
-            body.end();
+            body.lease.end(false);
         }
         body
     }
 
     /// Where the time of this exchange went, up to the response head.
-    pub fn timings(&self) -> &Timings {
-        &self.timings
-    }
-
-    fn end(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.end(false);
-        }
+    pub fn timings(&self) -> Timings {
+        let mut timings = self.lease.timings();
+        let first_byte = self
+            .head
+            .arrived_at
+            .saturating_duration_since(self.lease.granted_at());
+        timings.queued = self.head.queued;
+        timings.first_byte = Some(first_byte);
+        timings.attempts = self.head.attempts;
+        timings
     }
 }
 
@@ -58,7 +69,7 @@ impl Body for KeepAliveBody {
         let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
         // Many readers stop at the last frame and never ask for the end after it.
         if !matches!(frame, Some(Ok(_))) || self.incoming.is_end_stream() {
-            self.end();
+            self.lease.end(false);
         }
         Poll::Ready(frame)
     }
@@ -74,17 +85,15 @@ impl Body for KeepAliveBody {
 
 impl Drop for KeepAliveBody {
     fn drop(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.end(true);
-        }
+        self.lease.end(true);
     }
 }
 
 impl fmt::Debug for KeepAliveBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeepAliveBody")
-            .field("ended", &self.lease.is_none())
-            .field("timings", &self.timings)
+            .field("ended", &self.lease.is_over())
+            .field("timings", &self.timings())
             .finish_non_exhaustive()
     }
 }

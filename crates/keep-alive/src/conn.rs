@@ -3,17 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 use tollgate_admission::ResourceId;
 use tollgate_core::{CloseReason, DialInfo};
 
-use crate::erased::ErasedBody;
 use crate::io::IoState;
 use crate::lease::Lease;
 use crate::slot::Slot;
-
-pub(crate) type Sender = SendRequest<ErasedBody>;
 
 /// One connection.
 #[derive(Debug)]

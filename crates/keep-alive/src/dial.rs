@@ -18,6 +18,7 @@ use crate::conn::Conn;
 use crate::driver::Driver;
 use crate::io::PooledIo;
 use crate::origin_pool::{OriginPool, Place};
+use crate::sender;
 
 /// Starts as many dials as there is unmet demand and room for.
 pub(crate) fn start(pool: &Arc<OriginPool>) {
@@ -153,6 +154,7 @@ impl Opening {
             dial: &conn.dial,
             elapsed: self.started.elapsed(),
         });
+        let sender = sender::http1(sender);
         pool.with(|inner| inner.opened_locked(&conn, sender));
         // There is room for another dial now, and nobody else may look for a while.
         start(&pool);

@@ -11,10 +11,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tollgate_core::BoxError;
 
-type Boxed = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
-
 /// The one request body type of the pool's connections.
-pub(crate) struct ErasedBody(Option<Boxed>);
+///
+/// One pointer, boxed twice if there is a body: a request passes through six moves between here and
+/// hyper's writer, and with a word more it no longer fits what a move does at once.
+pub(crate) struct ErasedBody(Option<Box<Boxed>>);
+
+struct Boxed(Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>);
 
 impl ErasedBody {
     pub(crate) const EMPTY: Self = Self(None);
@@ -27,7 +30,7 @@ impl ErasedBody {
         if body.is_end_stream() {
             Self::EMPTY
         } else {
-            Self(Some(Box::pin(Erase { body })))
+            Self(Some(Box::new(Boxed(Box::pin(Erase { body })))))
         }
     }
 
@@ -54,17 +57,17 @@ impl Body for ErasedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.0
             .as_mut()
-            .map_or(Poll::Ready(None), |body| body.as_mut().poll_frame(cx))
+            .map_or(Poll::Ready(None), |body| body.0.as_mut().poll_frame(cx))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Body::is_end_stream)
+        self.0.as_ref().is_none_or(|body| body.0.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
         self.0
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+            .map_or_else(|| SizeHint::with_exact(0), |body| body.0.size_hint())
     }
 }
 

@@ -1,7 +1,6 @@
 //! One call through the pool: a lease, an exchange on it, and what may be tried again.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +11,12 @@ use tokio::time::Instant;
 use tollgate_admission::Demand;
 use tollgate_core::{CloseReason, Event, Timings};
 
-use crate::body::KeepAliveBody;
+use crate::body::{Head, KeepAliveBody};
 use crate::deadline::Deadline;
 use crate::erased::ErasedBody;
 use crate::error::{KeepAliveError, KeepAliveErrorKind};
 use crate::lease::Lease;
 use crate::origin_pool::{Demanded, OriginPool};
-use crate::request::{self, Replay};
 use crate::service::Owner;
 use crate::waiting::Waiting;
 
@@ -44,17 +42,11 @@ pub(crate) enum After {
     Fail(KeepAliveError),
 }
 
-/// An exchange under way: hyper's future, which has no name, and what is needed if it fails.
-pub(crate) type Sending =
-    Pin<Box<dyn Future<Output = Result<Response<Incoming>, Box<Failure>>> + Send>>;
-
-/// How an exchange failed. Boxed, so that those which do not fail move less.
-pub(crate) struct Failure {
-    error: TrySendError<Request<ErasedBody>>,
-    replay: Option<Replay>,
-}
+/// How an exchange failed.
+pub(crate) type Failure = TrySendError<Request<ErasedBody>>;
 
 impl Call {
+    #[inline]
     pub(crate) fn new(owner: Arc<Owner>, pool: Arc<OriginPool>) -> Self {
         let queued = Duration::ZERO;
         Self {
@@ -80,27 +72,17 @@ impl Call {
     }
 
     /// Hands the request to hyper.
-    pub(crate) fn send(
-        &mut self,
-        mut request: Request<ErasedBody>,
-        lease: &mut Lease,
-    ) -> (Sending, Tunnel) {
+    #[inline]
+    pub(crate) fn send(&mut self, request: Request<ErasedBody>, lease: &mut Lease) -> Tunnel {
         self.attempts += 1;
         let tunnel = Tunnel::asked_by(&request);
         if tunnel != Tunnel::No {
             lease.allow_tunnel();
         }
-        request::put_uri_in_wire_form(&mut request);
-        let replay = self.replay_of(&request, lease);
-        request::put_host(&mut request, &self.pool.host);
-        let sent = lease.send(request);
-        let sending = Box::pin(async move {
-            match sent.await {
-                Ok(response) => Ok(response),
-                Err(error) => Err(Box::new(Failure { error, replay })),
-            }
-        });
-        (sending, tunnel)
+        let keep =
+            self.pool.shared.config.retry.idempotent && !self.replayed && lease.may_be_stale();
+        lease.send(request, keep);
+        tunnel
     }
 
     /// Carries the request through with whatever waiting and starting again it takes.
@@ -115,9 +97,12 @@ impl Call {
         loop {
             let mut lease = match next {
                 Demanded::Lease(lease) => lease,
-                Demanded::Wait(ticket) => Waiting::new(self.pool.clone(), ticket).await?,
+                Demanded::Wait(ticket) => {
+                    let (lease, waited) = Waiting::new(self.pool.clone(), ticket).await?;
+                    self.queued += waited;
+                    lease
+                }
             };
-            self.queued += lease.waited();
             if lease.conn().io.unread() {
                 lease.settle_pending_reads().await;
             }
@@ -128,10 +113,10 @@ impl Call {
                     return Err(self.error(KeepAliveErrorKind::ClosedBeforeSent));
                 }
             } else {
-                let (sending, tunnel) = self.send(request, &mut lease);
-                match sending.await {
+                let tunnel = self.send(request, &mut lease);
+                match poll_fn(|cx| lease.poll_head(cx)).await {
                     Ok(response) => return Ok(self.finish(response, lease, tunnel)),
-                    Err(failure) => match self.after(*failure, lease) {
+                    Err(failure) => match self.after(failure, lease) {
                         After::Again(again) => request = again,
                         After::Fail(error) => return Err(error),
                     },
@@ -157,15 +142,9 @@ impl Call {
             .retry(self.attempts > 0)
     }
 
-    fn replay_of(&self, request: &Request<ErasedBody>, lease: &Lease) -> Option<Replay> {
-        let may =
-            self.pool.shared.config.retry.idempotent && !self.replayed && lease.may_be_stale();
-        if may { Replay::of(request) } else { None }
-    }
-
     /// Decides what follows from an attempt that failed, and gives the lease back.
-    pub(crate) fn after(&mut self, failure: Failure, lease: Lease) -> After {
-        let Failure { mut error, replay } = failure;
+    pub(crate) fn after(&mut self, mut error: Failure, mut lease: Lease) -> After {
+        let replay = lease.take_replay();
         let unsent = error.take_message();
         let error = error.into_error();
         let lost = !error.is_parse() && !error.is_user() && !is_nonsense(&error);
@@ -197,6 +176,7 @@ impl Call {
         After::Fail(self.error(kind).with_source(error))
     }
 
+    #[inline]
     pub(crate) fn finish(
         &self,
         response: Response<Incoming>,
@@ -204,19 +184,17 @@ impl Call {
         tunnel: Tunnel,
     ) -> Response<KeepAliveBody> {
         lease.head_arrived(&response);
-        let mut timings = lease.timings();
-        timings.queued = self.queued;
-        timings.first_byte = Some(lease.granted_at().elapsed());
-        timings.attempts = self.attempts;
-        let lease = if tunnel.opened_by(response.status()) {
+        if tunnel.opened_by(response.status()) {
             lease.become_tunnel();
-            None
-        } else {
-            Some(lease)
+        }
+        let head = Head {
+            queued: self.queued,
+            arrived_at: Instant::now(),
+            attempts: self.attempts,
         };
-        let in_extensions = self.pool.shared.config.timings_in_extensions;
-        let mut response = response.map(|incoming| KeepAliveBody::new(incoming, lease, timings));
-        if in_extensions {
+        let mut response = response.map(|incoming| KeepAliveBody::new(incoming, lease, head));
+        if self.pool.shared.config.timings_in_extensions {
+            let timings = response.body().timings();
             response.extensions_mut().insert(timings);
         }
         response

@@ -3,16 +3,18 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::{Request, Response};
 
 use crate::body::KeepAliveBody;
 use crate::erased::ErasedBody;
 use crate::error::KeepAliveError;
-use crate::exchange::{After, Call, Failure, Sending, Tunnel};
+use crate::exchange::{After, Call, Failure, Tunnel};
 use crate::lease::Lease;
 use crate::origin_pool::Demanded;
+
+const POLLED_AGAIN: &str = "a finished call is not polled again";
 
 type Outcome = Result<Response<KeepAliveBody>, KeepAliveError>;
 
@@ -34,11 +36,9 @@ enum State {
     Failed(Option<KeepAliveError>),
 }
 
-/// A call that found an idle connection: nearly every one does, so it is worth a way of its own, with
-/// no more than hyper's own future in a box.
+/// A call that found an idle connection: nearly every one does, so it is worth a way of its own,
+/// without a box.
 struct Hit {
-    // hyper's future first: it is dropped before the lease that it uses.
-    sending: Sending,
     lease: Option<Lease>,
     tunnel: Tunnel,
     call: Call,
@@ -46,6 +46,7 @@ struct Hit {
 
 impl KeepAliveFuture {
     /// A call, on `lease` if the caller has reserved one.
+    #[inline]
     pub(crate) fn new(mut call: Call, request: Request<ErasedBody>, lease: Option<Lease>) -> Self {
         let demanded = match lease {
             Some(lease) => Ok(Demanded::Lease(lease)),
@@ -53,9 +54,8 @@ impl KeepAliveFuture {
         };
         match demanded {
             Ok(Demanded::Lease(mut lease)) if lease.is_clean() => {
-                let (sending, tunnel) = call.send(request, &mut lease);
+                let tunnel = call.send(request, &mut lease);
                 Self(State::Sending(Hit {
-                    sending,
                     lease: Some(lease),
                     tunnel,
                     call,
@@ -92,24 +92,31 @@ impl Future for KeepAliveFuture {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        loop {
-            self.0 = match &mut self.0 {
-                State::Sending(hit) => match ready!(hit.sending.as_mut().poll(cx)) {
-                    Ok(response) => {
-                        let lease = hit
-                            .lease
-                            .take()
-                            .expect("a finished call is not polled again");
-                        return Poll::Ready(Ok(hit.call.finish(response, lease, hit.tunnel)));
-                    }
-                    Err(failure) => hit.after(*failure),
-                },
-                State::Running(running) => return running.as_mut().poll(cx),
-                State::Failed(error) => {
-                    let error = error.take().expect("a finished call is not polled again");
-                    return Poll::Ready(Err(error));
-                }
-            };
+        let State::Sending(hit) = &mut self.0 else {
+            return self.poll_slow(cx);
+        };
+        let lease = hit.lease.as_mut();
+        match lease.expect(POLLED_AGAIN).poll_head(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(response)) => {
+                let lease = hit.lease.take().expect(POLLED_AGAIN);
+                Poll::Ready(Ok(hit.call.finish(response, lease, hit.tunnel)))
+            }
+            Poll::Ready(Err(failure)) => {
+                self.0 = hit.after(failure);
+                self.poll_slow(cx)
+            }
+        }
+    }
+}
+
+impl KeepAliveFuture {
+    #[cold]
+    fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match &mut self.0 {
+            State::Running(running) => running.as_mut().poll(cx),
+            State::Failed(error) => Poll::Ready(Err(error.take().expect(POLLED_AGAIN))),
+            State::Sending(_) => unreachable!("a hit that failed goes on otherwise"),
         }
     }
 }

@@ -11,13 +11,23 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// A server that announces `timeout=5` may close at 5 s; a request must not be on its way then.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// A server's `Keep-Alive` header.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A server's `Keep-Alive` header, in little space: every exchange carries one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeepAliveHint {
-    /// How long the connection may idle, the margin taken off.
-    pub(crate) idle_for: Option<Duration>,
-    /// How many more requests the server will take.
-    pub(crate) remaining_uses: Option<u64>,
+    idle_secs: u32,
+    uses: u32,
+}
+
+/// The server did not say.
+const UNSAID: u32 = u32::MAX;
+
+impl Default for KeepAliveHint {
+    fn default() -> Self {
+        Self {
+            idle_secs: UNSAID,
+            uses: UNSAID,
+        }
+    }
 }
 
 impl KeepAliveHint {
@@ -27,21 +37,32 @@ impl KeepAliveHint {
             .map_or_else(Self::default, Self::parse)
     }
 
-    /// Reads `timeout=N` and `max=N`; whatever is not understood is as if it were not there.
+    /// How long the connection may idle, the margin taken off.
+    pub(crate) fn idle_for(self) -> Option<Duration> {
+        let secs = (self.idle_secs != UNSAID).then_some(self.idle_secs)?;
+        Some(Duration::from_secs(secs.into()).saturating_sub(MARGIN))
+    }
+
+    /// How many more requests the server will take.
+    pub(crate) fn remaining_uses(self) -> Option<u64> {
+        (self.uses != UNSAID).then_some(self.uses.into())
+    }
+
+    /// Reads `timeout=N` and `max=N`; whatever is not understood is as if it were not there, and so
+    /// is more than 4 billion.
+    #[cold]
     fn parse(value: &HeaderValue) -> Self {
         let mut hint = Self::default();
         for part in value.to_str().unwrap_or_default().split(',') {
             let Some((name, value)) = part.split_once('=') else {
                 continue;
             };
-            let Ok(value) = value.trim().trim_matches('"').parse::<u64>() else {
+            let Ok(value) = value.trim().trim_matches('"').parse::<u32>() else {
                 continue;
             };
             match name.trim() {
-                name if name.eq_ignore_ascii_case("timeout") => {
-                    hint.idle_for = Some(Duration::from_secs(value).saturating_sub(MARGIN));
-                }
-                name if name.eq_ignore_ascii_case("max") => hint.remaining_uses = Some(value),
+                name if name.eq_ignore_ascii_case("timeout") => hint.idle_secs = value,
+                name if name.eq_ignore_ascii_case("max") => hint.uses = value,
                 _ => {}
             }
         }
@@ -73,18 +94,18 @@ mod tests {
     #[test]
     fn a_timeout_is_taken_with_a_margin_and_a_count_as_it_is() {
         let both = hint("timeout=5, max=100");
-        assert_eq!(both.idle_for, Some(Duration::from_secs(4)));
-        assert_eq!(both.remaining_uses, Some(100));
+        assert_eq!(both.idle_for(), Some(Duration::from_secs(4)));
+        assert_eq!(both.remaining_uses(), Some(100));
         assert_eq!(
-            hint("Timeout = \"2\"").idle_for,
+            hint("Timeout = \"2\"").idle_for(),
             Some(Duration::from_secs(1))
         );
     }
 
     #[test]
     fn zero_means_no_reuse_and_nonsense_means_nothing() {
-        assert_eq!(hint("timeout=0").idle_for, Some(Duration::ZERO));
-        assert_eq!(hint("max=0").remaining_uses, Some(0));
+        assert_eq!(hint("timeout=0").idle_for(), Some(Duration::ZERO));
+        assert_eq!(hint("max=0").remaining_uses(), Some(0));
         for nonsense in ["timeout=-1", "timeout", "timeout=1e9", "max=", "soon", ""] {
             assert_eq!(hint(nonsense), KeepAliveHint::default(), "{nonsense}");
         }

@@ -67,6 +67,14 @@ impl IoState {
         self.readable.load(Ordering::Acquire)
     }
 
+    /// The waker to wait with: `own`, if it is the driver that waits.
+    fn noting<'a>(&self, own: &'a Waker, caller: &'a Waker) -> &'a Waker {
+        match self.driver.get() {
+            Some(driver) if driver.will_wake(caller) => own,
+            _ => caller,
+        }
+    }
+
     /// Makes the driver run.
     pub(crate) fn wake_driver(&self) {
         if let Some(driver) = self.driver.get() {
@@ -114,6 +122,8 @@ pin_project_lite::pin_project! {
         guard: G,
         state: Arc<IoState>,
         waker: Waker,
+        // A read is pending, and `waker` will tell when there is something.
+        pending: bool,
         // What the second read of a turn ran into, told at the next.
         deferred: Option<io::Error>,
     }
@@ -127,6 +137,7 @@ impl<I, G> PooledIo<I, G> {
             guard,
             state,
             waker,
+            pending: false,
             deferred: None,
         }
     }
@@ -136,60 +147,85 @@ impl<I: Read, G> Read for PooledIo<I, G> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
+        buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut this = self.project();
-        if let Some(error) = this.deferred.take() {
-            return Poll::Ready(Err(error));
-        }
+        let this = self.project();
         let driver = this.state.driver.get_or_init(|| cx.waker().clone());
         // After an upgrade another task reads; its wake-ups are not the driver's.
-        let own = driver.will_wake(cx.waker());
-        let mut noting = if own {
-            Context::from_waker(this.waker)
-        } else {
-            Context::from_waker(cx.waker())
-        };
+        if !driver.will_wake(cx.waker()) {
+            *this.pending = false;
+            return this.io.poll_read(cx, buf);
+        }
+        // hyper looks at the socket whenever it is polled, for whatever reason.
+        if *this.pending && !this.state.unread() {
+            return Poll::Pending;
+        }
         this.state.readable.store(false, Ordering::Release);
-        if !own || this.state.exchange.load(Ordering::Acquire) == HEAD_ARRIVED {
-            return this.io.poll_read(&mut noting, buf);
-        }
-        let size = buf.remaining().min(STAGE);
-        let mut stage = [MaybeUninit::uninit(); STAGE];
-        let mut staged = ReadBuf::uninit(&mut stage[..size]);
-        ready!(this.io.as_mut().poll_read(&mut noting, staged.unfilled()))?;
-        let bytes = staged.filled();
-        if bytes.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        buf.put_slice(bytes);
-        let received = this.state.count(bytes.len())?;
-        if bytes.len() == received
-            && received == size
-            && buf.remaining() > 0
-            && let Poll::Ready(Err(error)) = this.io.poll_read(&mut noting, buf)
-        {
-            *this.deferred = Some(error);
-        }
-        Poll::Ready(Ok(()))
+        let mut noting = Context::from_waker(this.waker);
+        let polled = match this.deferred.take() {
+            Some(error) => Poll::Ready(Err(error)),
+            None if this.state.exchange.load(Ordering::Acquire) == HEAD_ARRIVED => {
+                this.io.poll_read(&mut noting, buf)
+            }
+            None => poll_read_counting(this.io, &mut noting, buf, this.state, this.deferred),
+        };
+        *this.pending = polled.is_pending();
+        polled
     }
 }
 
+/// Reads, and counts what was read.
+#[inline(never)]
+fn poll_read_counting<I: Read>(
+    mut io: Pin<&mut I>,
+    noting: &mut Context<'_>,
+    mut buf: ReadBufCursor<'_>,
+    state: &IoState,
+    deferred: &mut Option<io::Error>,
+) -> Poll<io::Result<()>> {
+    let size = buf.remaining().min(STAGE);
+    let mut memory = [MaybeUninit::uninit(); STAGE];
+    let mut staged = ReadBuf::uninit(&mut memory[..size]);
+    ready!(io.as_mut().poll_read(noting, staged.unfilled()))?;
+    let bytes = staged.filled();
+    if bytes.is_empty() {
+        return Poll::Ready(Ok(()));
+    }
+    buf.put_slice(bytes);
+    let received = state.count(bytes.len())?;
+    if bytes.len() == received
+        && received == size
+        && buf.remaining() > 0
+        && let Poll::Ready(Err(error)) = io.poll_read(noting, buf)
+    {
+        *deferred = Some(error);
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// What writes and what reads wait with the same waker: TLS may have to read in order to write, and a
+/// reader's waker that it replaced would leave a read waiting that nobody tells.
 impl<I: Write, G> Write for PooledIo<I, G> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.project().io.poll_write(cx, buf)
+        let this = self.project();
+        let mut noting = Context::from_waker(this.state.noting(this.waker, cx.waker()));
+        this.io.poll_write(&mut noting, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().io.poll_flush(cx)
+        let this = self.project();
+        let mut noting = Context::from_waker(this.state.noting(this.waker, cx.waker()));
+        this.io.poll_flush(&mut noting)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().io.poll_shutdown(cx)
+        let this = self.project();
+        let mut noting = Context::from_waker(this.state.noting(this.waker, cx.waker()));
+        this.io.poll_shutdown(&mut noting)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -201,6 +237,8 @@ impl<I: Write, G> Write for PooledIo<I, G> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.project().io.poll_write_vectored(cx, bufs)
+        let this = self.project();
+        let mut noting = Context::from_waker(this.state.noting(this.waker, cx.waker()));
+        this.io.poll_write_vectored(&mut noting, bufs)
     }
 }

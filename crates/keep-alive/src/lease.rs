@@ -2,19 +2,21 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
-use tollgate_admission::{Grant, Returned};
+use tollgate_admission::Returned;
 use tollgate_core::{CloseReason, Timings};
 
-use crate::conn::{Conn, Sender};
+use crate::conn::Conn;
 use crate::erased::ErasedBody;
 use crate::hint::{self, KeepAliveHint};
 use crate::origin_pool::OriginPool;
+use crate::request::Replay;
+use crate::sender::{Sender, Sent};
 
 /// The right to one exchange on one connection, and the duty to give it back.
 ///
@@ -24,11 +26,12 @@ pub(crate) struct Lease {
     origin: Arc<OriginPool>,
     conn: Arc<Conn>,
     sender: Option<Sender>,
-    grant: Grant,
     granted_at: Instant,
+    hint: KeepAliveHint,
     stage: Stage,
     retire: Option<CloseReason>,
-    hint: KeepAliveHint,
+    /// The connection had served before.
+    reused: bool,
     /// The caller dropped the response body before its end.
     dropped_early: bool,
 }
@@ -55,18 +58,18 @@ impl Lease {
         origin: Arc<OriginPool>,
         conn: Arc<Conn>,
         sender: Sender,
-        grant: Grant,
+        reused: bool,
         granted_at: Instant,
     ) -> Self {
         Self {
             origin,
             conn,
             sender: Some(sender),
-            grant,
             granted_at,
+            hint: KeepAliveHint::default(),
             stage: Stage::Unsent,
             retire: None,
-            hint: KeepAliveHint::default(),
+            reused,
             dropped_early: false,
         }
     }
@@ -75,32 +78,43 @@ impl Lease {
     /// open for a while without serving anybody.
     pub(crate) fn may_be_stale(&self) -> bool {
         const A_WHILE: Duration = Duration::from_millis(100);
-        let age = self
-            .granted_at
-            .saturating_duration_since(self.conn.opened_at);
-        self.grant.reused || age >= A_WHILE
+        let opened_at = self.conn.opened_at;
+        self.reused || self.granted_at.saturating_duration_since(opened_at) >= A_WHILE
     }
 
-    pub(crate) fn waited(&self) -> Duration {
-        self.grant.waited
+    /// What the caller may know of the connection.
+    pub(crate) fn timings(&self) -> Timings {
+        let dial = &self.conn.dial;
+        let mut timings = Timings::default();
+        timings.reused = self.reused;
+        timings.connection = self.conn.number;
+        timings.remote = dial.remote;
+        if !self.reused {
+            timings.dns = dial.dns;
+            timings.connect = dial.connect;
+            timings.tls = dial.tls;
+        }
+        timings
     }
 
     pub(crate) fn granted_at(&self) -> Instant {
         self.granted_at
     }
 
-    pub(crate) fn conn(&self) -> &Conn {
+    pub(crate) fn conn(&self) -> &Arc<Conn> {
         &self.conn
     }
 
     /// Whether the request can be sent at once: nothing is there to be looked at first.
+    #[inline]
     pub(crate) fn is_clean(&self) -> bool {
         !self.conn.io.unread() && !self.is_dead()
     }
 
     /// Whether the connection is of no use any more.
+    #[inline]
     pub(crate) fn is_dead(&self) -> bool {
-        self.conn.is_closing() || self.sender.as_ref().is_none_or(Sender::is_closed)
+        self.conn.is_closing() || self.sender.as_ref().is_none_or(|sender| sender.is_closed())
     }
 
     /// Lets the driver look at what the reactor has announced before the connection is trusted.
@@ -118,18 +132,26 @@ impl Lease {
         }
     }
 
-    /// Hands the request to hyper.
-    pub(crate) fn send(
-        &mut self,
-        request: Request<ErasedBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<ErasedBody>>>> + use<>
-    {
+    /// Hands the request to hyper. `keep` asks to keep what it takes to send it once more.
+    #[inline]
+    pub(crate) fn send(&mut self, request: Request<ErasedBody>, keep: bool) {
         self.stage = Stage::Sent;
         self.conn.io.exchange_begins();
-        self.sender
-            .as_mut()
-            .map(|sender| sender.try_send_request(request))
-            .expect("a lease has its sender until it is over")
+        if let Some(sender) = &mut self.sender {
+            sender.as_mut().send(request, &self.origin.host, keep);
+        }
+    }
+
+    /// Looks for the head of the response.
+    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Sent> {
+        let sender = self.sender.as_mut();
+        let sender = sender.expect("a lease has its sender until it is over");
+        sender.as_mut().poll_head(cx)
+    }
+
+    /// What was kept to send the request once more.
+    pub(crate) fn take_replay(&mut self) -> Option<Replay> {
+        self.sender.as_mut()?.as_mut().take_replay()
     }
 
     /// The connection may leave HTTP with this exchange.
@@ -139,8 +161,12 @@ impl Lease {
     }
 
     /// The head has come: what it says about reuse counts when the exchange is over.
+    #[inline]
     pub(crate) fn head_arrived(&mut self, response: &Response<Incoming>) {
         self.stage = Stage::Head;
+        if let Some(sender) = &mut self.sender {
+            sender.as_mut().forget();
+        }
         self.conn.io.head_arrived();
         if hint::forbids_reuse(response) {
             self.retire = Some(CloseReason::PeerClose);
@@ -151,7 +177,7 @@ impl Lease {
     }
 
     /// The connection has left HTTP. Its place and its lease are free when the IO object is dropped.
-    pub(crate) fn become_tunnel(mut self) {
+    pub(crate) fn become_tunnel(&mut self) {
         self.stage = Stage::Tunnel;
         self.conn.set_reason(CloseReason::Upgraded);
     }
@@ -163,21 +189,6 @@ impl Lease {
         self.give_back();
     }
 
-    /// What the caller may know of the connection.
-    pub(crate) fn timings(&self) -> Timings {
-        let dial = &self.conn.dial;
-        let mut timings = Timings::default();
-        timings.reused = self.grant.reused;
-        timings.connection = self.conn.number;
-        timings.remote = dial.remote;
-        if !self.grant.reused {
-            timings.dns = dial.dns;
-            timings.connect = dial.connect;
-            timings.tls = dial.tls;
-        }
-        timings
-    }
-
     /// Whether hyper has finished with the exchange, one way or the other.
     pub(crate) fn is_settled(&self) -> bool {
         self.sender
@@ -185,23 +196,44 @@ impl Lease {
             .is_none_or(|sender| sender.is_ready() || sender.is_closed())
     }
 
+    /// Whether it was given back, parked, or has become a tunnel.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over | Stage::Tunnel)
+    }
+
     /// The caller is done with the response: gives the lease back, now if hyper has finished with the
-    /// exchange (with the request's body too), else as soon as it has.
-    pub(crate) fn end(mut self, dropped_early: bool) {
-        self.dropped_early = dropped_early;
-        if self.is_settled() {
-            self.give_back();
+    /// exchange (with the request's body too), else as soon as it has. The second time it does
+    /// nothing.
+    pub(crate) fn end(&mut self, dropped_early: bool) {
+        if self.is_over() {
             return;
         }
-        if dropped_early {
+        self.dropped_early = dropped_early;
+        if self.is_settled() {
+            self.give_back_mut();
+        } else {
+            self.park();
+        }
+    }
+
+    /// Leaves the lease where the driver finds it when hyper has finished; what stays here is over.
+    #[cold]
+    fn park(&mut self) {
+        if self.dropped_early {
             self.conn.suspect(Some(CloseReason::BodyDropped));
         }
-        let (origin, conn) = (self.origin.clone(), self.conn.clone());
-        conn.parks_now();
-        if let Some(lease) = conn.parked.park(self, Self::is_settled) {
+        let parked = Self {
+            origin: self.origin.clone(),
+            conn: self.conn.clone(),
+            sender: self.sender.take(),
+            ..*self
+        };
+        self.stage = Stage::Over;
+        self.conn.parks_now();
+        if let Some(lease) = self.conn.parked.park(parked, Self::is_settled) {
             lease.give_back();
         } else {
-            origin.lease_parked();
+            self.origin.lease_parked();
         }
     }
 
@@ -210,8 +242,12 @@ impl Lease {
         self.give_back_mut();
     }
 
+    #[inline]
     fn give_back_mut(&mut self) {
-        let sender = self.sender.take();
+        let mut sender = self.sender.take();
+        if let (Stage::Sent, Some(sender)) = (self.stage, &mut sender) {
+            sender.as_mut().forget();
+        }
         let ready = sender.as_ref().is_some_and(|sender| match self.stage {
             // A new connection is ready when its driver has run; it takes one request before that.
             Stage::Unsent => !sender.is_closed(),
@@ -230,8 +266,8 @@ impl Lease {
                 Returned::Retire(reason)
             }
             None => Returned::Reusable {
-                idle_for: self.hint.idle_for,
-                remaining_uses: self.hint.remaining_uses,
+                idle_for: self.hint.idle_for(),
+                remaining_uses: self.hint.remaining_uses(),
             },
         };
         let drained = self.dropped_early && reason.is_none();
@@ -276,7 +312,7 @@ impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("stage", &self.stage)
-            .field("grant", &self.grant)
+            .field("reused", &self.reused)
             .finish_non_exhaustive()
     }
 }

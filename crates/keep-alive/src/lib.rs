@@ -101,6 +101,7 @@ mod origin_pool;
 mod origin_service;
 mod origins;
 mod request;
+mod sender;
 mod service;
 mod shared;
 mod slot;

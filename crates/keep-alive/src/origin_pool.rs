@@ -15,9 +15,10 @@ use tollgate_admission::{
 };
 use tollgate_core::{BoxError, CloseReason, Event, Origin, RefuseReason};
 
-use crate::conn::{Conn, Sender};
+use crate::conn::Conn;
 use crate::error::KeepAliveError;
 use crate::lease::Lease;
+use crate::sender::Sender;
 use crate::shared::Shared;
 use crate::waiting::Turn;
 
@@ -114,21 +115,24 @@ impl OriginPool {
     }
 
     /// Runs `f` under the lock, then carries out what the engine decided.
+    #[inline]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
-        let ((result, early), effects) = self.inner.with(|inner| {
-            let result = f(inner);
-            if self.shared.total.is_some() {
-                let since = inner.engine.oldest_idle();
-                self.oldest_idle
-                    .store(self.shared.stamp(since), Ordering::SeqCst);
-            }
-            (result, inner.needs_earlier_look_locked())
-        });
+        let mut early = false;
+        let result = self.inner.with_then(
+            |inner| {
+                let result = f(inner);
+                if self.shared.total.is_some() {
+                    let since = inner.engine.oldest_idle();
+                    self.oldest_idle
+                        .store(self.shared.stamp(since), Ordering::SeqCst);
+                }
+                early = inner.needs_earlier_look_locked();
+                result
+            },
+            |effects| self.carry_out(effects),
+        );
         if early {
             self.shared.maintenance.poke();
-        }
-        if let Some(effects) = effects {
-            self.carry_out(effects);
         }
         result
     }
@@ -179,7 +183,7 @@ impl OriginPool {
             Poll::Pending => Err(inner.engine.deadline(ticket)),
         });
         match polled {
-            Ok(Ok((taken, grant))) => Turn::Come(Ok(self.lease(taken, grant, now))),
+            Ok(Ok((taken, grant))) => Turn::Come(Ok((self.lease(taken, grant, now), grant.waited))),
             Ok(Err(refusal)) => Turn::Come(Err(self.refused(refusal))),
             Err(deadline) => Turn::At(deadline),
         }
@@ -207,7 +211,7 @@ impl OriginPool {
             waited: grant.waited,
             reused: grant.reused,
         });
-        Lease::new(self.clone(), conn, sender, grant, now)
+        Lease::new(self.clone(), conn, sender, grant.reused, now)
     }
 
     fn refused(&self, refusal: Refusal<DialFailure>) -> KeepAliveError {
@@ -239,6 +243,7 @@ impl OriginPool {
     }
 
     /// Takes a lease back.
+    #[inline]
     pub(crate) fn give_back(
         self: &Arc<Self>,
         conn: &Arc<Conn>,
@@ -398,6 +403,7 @@ impl Inner {
     }
 
     /// What the pool knows beyond the exchange: quarantine and the limits of hints.
+    #[inline]
     fn judge_locked(&mut self, pool: &OriginPool, returned: Returned, now: Instant) -> Returned {
         if self.quarantined_until.is_some_and(|until| now < until) {
             return Returned::Retire(CloseReason::Unsolicited);

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -41,14 +41,15 @@ use crate::waiting::Waiting;
 pub struct KeepAliveOrigin {
     owner: Arc<Owner>,
     pool: Arc<OriginPool>,
+    /// What `poll_ready` has reserved.
+    ready: Option<Lease>,
     state: State,
 }
 
-/// Idle → Waiting → Ready, by `poll_ready`; back to Idle by `call`.
+/// Idle → Waiting → Idle, with a lease; either → Failed. All by `poll_ready`; `call` takes what there is.
 enum State {
     Idle,
     Waiting(Pin<Box<Waiting>>),
-    Ready(Lease),
     Failed(KeepAliveError),
 }
 
@@ -57,6 +58,7 @@ impl KeepAliveOrigin {
         Self {
             owner,
             pool,
+            ready: None,
             state: State::Idle,
         }
     }
@@ -85,44 +87,50 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), KeepAliveError>> {
         loop {
-            self.state = match &mut self.state {
-                // One that died while it was reserved is replaced.
-                State::Ready(lease) if lease.is_dead() => State::Idle,
-                State::Ready(_) | State::Failed(_) => return Poll::Ready(Ok(())),
+            // One that died while it was reserved is replaced.
+            self.ready.take_if(|lease| lease.is_dead());
+            if self.ready.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            match &mut self.state {
                 State::Idle => match self.pool.demand(Demand::new()) {
-                    Ok(Demanded::Lease(lease)) => State::Ready(lease),
+                    Ok(Demanded::Lease(lease)) => self.ready = Some(lease),
                     Ok(Demanded::Wait(ticket)) => {
-                        State::Waiting(Box::pin(Waiting::new(self.pool.clone(), ticket)))
+                        let waiting = Waiting::new(self.pool.clone(), ticket);
+                        self.state = State::Waiting(Box::pin(waiting));
                     }
-                    Err(error) => State::Failed(error),
+                    Err(error) => self.state = State::Failed(error),
                 },
-                State::Waiting(waiting) => match waiting.as_mut().poll(cx) {
-                    Poll::Ready(Ok(lease)) => State::Ready(lease),
-                    Poll::Ready(Err(error)) => State::Failed(error),
-                    Poll::Pending => return Poll::Pending,
+                State::Waiting(waiting) => match ready!(waiting.as_mut().poll(cx)) {
+                    Ok((lease, _)) => {
+                        self.ready = Some(lease);
+                        self.state = State::Idle;
+                    }
+                    Err(error) => self.state = State::Failed(error),
                 },
-            };
+                State::Failed(_) => return Poll::Ready(Ok(())),
+            }
         }
     }
 
     fn call(&mut self, request: Request<B>) -> KeepAliveFuture {
-        let call = Call::new(self.owner.clone(), self.pool.clone());
-        let request = request.map(ErasedBody::new);
-        match mem::replace(&mut self.state, State::Idle) {
-            State::Ready(lease) => KeepAliveFuture::new(call, request, Some(lease)),
-            State::Failed(error) => KeepAliveFuture::failed(error),
-            // Called without being ready, which breaks Tower's contract: it waits inside the call.
-            State::Idle | State::Waiting(_) => KeepAliveFuture::new(call, request, None),
+        if let State::Failed(_) = self.state
+            && let State::Failed(error) = mem::replace(&mut self.state, State::Idle)
+        {
+            return KeepAliveFuture::failed(error);
         }
+        // Called without being ready, which breaks Tower's contract, it waits inside the call.
+        self.state = State::Idle;
+        let call = Call::new(self.owner.clone(), self.pool.clone());
+        KeepAliveFuture::new(call, request.map(ErasedBody::new), self.ready.take())
     }
 }
 
 impl fmt::Debug for KeepAliveOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ready = matches!(self.state, State::Ready(_));
         f.debug_struct("KeepAliveOrigin")
             .field("origin", &self.pool.origin)
-            .field("ready", &ready)
+            .field("ready", &self.ready.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -23,10 +23,10 @@ pub(crate) fn put_uri_in_wire_form(request: &mut Request<ErasedBody>) {
 
 /// Adds the `Host` that HTTP/1.1 requires, unless the caller set one.
 pub(crate) fn put_host(request: &mut Request<ErasedBody>, host: &HeaderValue) {
-    request
-        .headers_mut()
-        .entry(HOST)
-        .or_insert_with(|| host.clone());
+    let headers = request.headers_mut();
+    if headers.is_empty() || !headers.contains_key(HOST) {
+        headers.insert(HOST, host.clone());
+    }
     *request.version_mut() = Version::HTTP_11;
 }
 
@@ -36,20 +36,24 @@ pub(crate) fn put_host(request: &mut Request<ErasedBody>, host: &HeaderValue) {
 /// connection: that is when a close without a byte of answer says nothing about the request.
 pub(crate) struct Replay {
     method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    path: PathAndQuery,
+    /// `None` if there are none.
+    headers: Option<HeaderMap>,
     extensions: http::Extensions,
 }
 
 impl Replay {
+    /// A copy of a request that has its URI in origin form.
+    #[inline]
     pub(crate) fn of(request: &Request<ErasedBody>) -> Option<Self> {
         if !request.body().is_empty() || !is_idempotent(request.method()) {
             return None;
         }
+        let headers = request.headers();
         Some(Self {
             method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
+            path: request.uri().path_and_query()?.clone(),
+            headers: (!headers.is_empty()).then(|| headers.clone()),
             extensions: request.extensions().clone(),
         })
     }
@@ -57,8 +61,8 @@ impl Replay {
     pub(crate) fn into_request(self) -> Request<ErasedBody> {
         let mut request = Request::new(ErasedBody::EMPTY);
         *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
+        *request.uri_mut() = Uri::from(self.path);
+        *request.headers_mut() = self.headers.unwrap_or_default();
         *request.extensions_mut() = self.extensions;
         request
     }

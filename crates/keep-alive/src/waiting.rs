@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -45,7 +46,7 @@ impl Waiting {
 }
 
 impl Future for Waiting {
-    type Output = Result<Lease, KeepAliveError>;
+    type Output = Result<(Lease, Duration), KeepAliveError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -88,8 +89,8 @@ impl Future for Waiting {
 
 /// What a look at a ticket showed.
 pub(crate) enum Turn {
-    /// It is over, one way or the other.
-    Come(Result<Lease, KeepAliveError>),
+    /// It is over, one way or the other, after this long.
+    Come(Result<(Lease, Duration), KeepAliveError>),
     /// It goes on; look again at this time, if there is one.
     At(Option<Instant>),
 }

@@ -249,7 +249,7 @@ async fn timings_tell_where_the_time_went() {
     let upstream = Upstream::start(|_| Reply::ok("x").after(Duration::from_millis(20))).await;
     let stack = Stack::new(&upstream, &cap(1).timings_in_extensions(true));
     let first = get(&stack.pool, &upstream.uri("/")).await.unwrap();
-    let timings = *first.body().timings();
+    let timings = first.body().timings();
     assert!(!timings.reused);
     assert_eq!((timings.connection, timings.attempts), (1, 1));
     assert!(timings.first_byte.unwrap() >= Duration::from_millis(20));

@@ -50,10 +50,10 @@ impl Body {
     }
 
     /// Where the time of this exchange went, up to the response head.
-    pub fn timings(&self) -> &Timings {
+    pub fn timings(&self) -> Timings {
         match &self.state {
             State::Live(body) => body.timings(),
-            State::Silent(timings) => timings,
+            State::Silent(timings) => *timings,
         }
     }
 }
@@ -75,7 +75,7 @@ impl http_body::Body for Body {
                 idle.sleep = None;
             }
             let (whence, timings) = (&this.whence, body.timings());
-            let told = |error| Error::body(error, whence.origin(), *timings);
+            let told = |error| Error::body(error, whence.origin(), timings);
             return Poll::Ready(frame.map(|frame| frame.map_err(told)));
         }
         let Some(idle) = &mut this.idle else {
@@ -84,7 +84,7 @@ impl http_body::Body for Body {
         if idle.poll(cx).is_pending() {
             return Poll::Pending;
         }
-        let (limit, timings) = (idle.limit, *body.timings());
+        let (limit, timings) = (idle.limit, body.timings());
         this.state = State::Silent(timings);
         let error = Error::body_timed_out(limit, this.whence.origin(), timings);
         Poll::Ready(Some(Err(error)))
@@ -117,7 +117,7 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let silent = matches!(self.state, State::Silent(_));
         f.debug_struct("Body")
-            .field("timings", self.timings())
+            .field("timings", &self.timings())
             .field("timed_out", &silent)
             .finish_non_exhaustive()
     }

@@ -61,10 +61,10 @@ async fn a_get_resolves_dials_and_answers_and_the_second_reuses_all_of_it() {
 
     let response = client.get(format!("{origin}/v1/invoices")).await.unwrap();
     assert_eq!(response.status(), 200);
-    let first = *response.body().timings();
+    let first = response.body().timings();
     assert_eq!(text(response).await, "invoices");
     let response = client.get(format!("{origin}/v1/invoices")).await.unwrap();
-    let second = *response.body().timings();
+    let second = response.body().timings();
     assert_eq!(text(response).await, "invoices");
 
     assert!(!first.reused && first.dns.is_some() && first.connect.is_some());

@@ -69,7 +69,7 @@ async fn https_works_with_an_authority_of_ones_own_and_is_kept_alive() {
     let server = Server::new(authority.issue(HOST)).start().await;
     let client = client(trusting(&authority));
     let response = client.get(uri(&server)).await.unwrap();
-    let timings = *response.body().timings();
+    let timings = response.body().timings();
     assert!(timings.tls.is_some() && timings.connect.is_some() && timings.dns.is_some());
     assert_eq!(timings.remote, Some(server.addr));
     assert_eq!(text(response).await, "ok");

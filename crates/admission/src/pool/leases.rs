@@ -37,6 +37,7 @@ impl<E: Clone> Pool<E> {
     /// else the connection idles or is closed.
     ///
     /// An unknown connection is one that is gone; its leases went with it.
+    #[inline]
     pub fn lease_returned(&mut self, resource: ResourceId, now: Instant, returned: Returned) {
         let known = self.resources.get(resource).is_some();
         let Some(ended) = self.resources.end_lease(resource) else {
@@ -69,6 +70,7 @@ impl<E: Clone> Pool<E> {
 
     /// Finds the next thing to do for a connection that has got room: serve who waits, idle, or
     /// end. `fresh` says that it has just done something, so that it was not idle.
+    #[inline]
     pub(super) fn settle(&mut self, id: ResourceId, now: Instant, fresh: bool) {
         if let Some(reason) = self.must_end(id, now, fresh) {
             return self.retire(id, reason);
@@ -208,6 +210,7 @@ impl<E: Clone> Pool<E> {
 }
 
 /// The shorter of two, where `None` is for ever.
+#[inline]
 fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -70,6 +70,7 @@ impl Resources {
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: ResourceId) -> Option<&Resource> {
         self.all.get(id.0)
     }

@@ -94,6 +94,7 @@ impl<G, E> Entry<G, E> {
 }
 
 /// The earlier of two, where `None` is never.
+#[inline]
 pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
