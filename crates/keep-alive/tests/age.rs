@@ -15,7 +15,7 @@ async fn what_the_peer_says_about_reuse_is_honoured_and_counted() {
     let upstream = Upstream::start(|request| match &*request.target {
         "/close" => Reply::ok("x").closing(),
         "/http10" => Reply::http10("x"),
-        "/max" => Reply::ok("x").header("keep-alive", "timeout=30, max=2"),
+        "/max" => Reply::ok("x").header("keep-alive", "timeout=30, max=5"),
         "/now" => Reply::ok("x").header("keep-alive", "timeout=1"),
         "/both" => Reply::chunked()
             .header("content-length", "3")
@@ -24,13 +24,13 @@ async fn what_the_peer_says_about_reuse_is_honoured_and_counted() {
         _ => Reply::ok("x"),
     })
     .await;
-    // Requests on one path, and how many connections they take.
-    for (path, requests, connections) in [
-        ("/close", 3, 3),
-        ("/http10", 3, 3),
-        ("/max", 6, 2),
-        ("/now", 2, 2),
-        ("/both", 2, 2),
+    // Requests on one path, how many connections they take, and why those before the last closed.
+    for (path, requests, connections, reason) in [
+        ("/close", 3, 3, CloseReason::PeerClose),
+        ("/http10", 3, 3, CloseReason::PeerClose),
+        ("/max", 12, 2, CloseReason::PeerClose),
+        ("/now", 2, 2, CloseReason::Idle),
+        ("/both", 2, 2, CloseReason::PeerClose),
     ] {
         let stack = Stack::new(&upstream, &cap(1));
         let before = upstream.accepted();
@@ -45,21 +45,23 @@ async fn what_the_peer_says_about_reuse_is_honoured_and_counted() {
         let stats = stack
             .settled(|stats| stats.closed >= connections as u64 - 1)
             .await;
-        let peer = stats.closed_for(CloseReason::PeerClose) + stats.closed_for(CloseReason::Idle);
-        assert_eq!(peer, stats.closed, "{path}: {stats:?}");
+        assert_eq!(stats.closed_for(reason), stats.closed, "{path}: {stats:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_servers_hint_shortens_the_idle_timeout() {
-    let upstream = Upstream::start(|_| Reply::ok("x").header("keep-alive", "timeout=3")).await;
+    let upstream = Upstream::start(|_| Reply::ok("x").header("keep-alive", "timeout=2")).await;
     let connector = tollgate_testing::Connector::memory(&upstream);
     let pool = tower::Layer::layer(&cap(1), connector.clone());
     fetch(&pool, &upstream.uri("/")).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1_900)).await;
+    tokio::time::sleep(Duration::from_millis(900)).await;
     assert_eq!(connector.stats().live, 1);
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(connector.stats().live, 0, "3 s less the margin of 1 s");
+    assert_eq!(connector.stats().live, 0, "2 s less the margin of 1 s");
+    let origin = upstream.uri("/").to_string().parse().unwrap();
+    let stats = pool.stats(&origin).unwrap();
+    assert_eq!(stats.closed_for(CloseReason::Idle), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,10 +11,9 @@ use futures_util::{StreamExt, stream};
 use http::Request;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use support::{LONG, Stack, cap, fetch, get, post, read, request, send};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use support::{Stack, cap, fetch, get, post, read, request, send};
 use tollgate_core::CloseReason;
-use tollgate_testing::{Gate, Reply, Upstream, within};
+use tollgate_testing::{Gate, Reply, Upstream};
 
 #[tokio::test]
 async fn a_connection_serves_one_request_after_the_other() {
@@ -97,7 +96,8 @@ async fn a_dropped_body_whose_rest_is_there_leaves_the_connection_in_use() {
     let stack = Stack::new(&upstream, &cap(1));
     let response = get(&stack.pool, &upstream.uri("/")).await.unwrap();
     drop(response);
-    stack.settled(|stats| stats.in_flight == 0).await;
+    let stats = stack.settled(|stats| stats.in_flight == 0).await;
+    assert_eq!((stats.bodies_drained, stats.idle), (1, 1));
     fetch(&stack.pool, &upstream.uri("/")).await.unwrap();
     assert_eq!(upstream.accepted(), 1);
 }
@@ -181,53 +181,6 @@ async fn an_upload_that_never_ends_is_given_up() {
         (stats.in_flight, stats.closed_for(CloseReason::Stuck)),
         (0, 1)
     );
-}
-
-#[tokio::test]
-async fn an_upgrade_holds_the_lease_until_the_tunnel_is_dropped() {
-    let upstream = Upstream::start(|request| match &*request.target {
-        "/chat" => Reply::upgrade("echo"),
-        _ => Reply::ok("ok"),
-    })
-    .await;
-    let stack = Stack::new(&upstream, &cap(1));
-    let request = Request::get(upstream.uri("/chat"))
-        .header("connection", "upgrade")
-        .header("upgrade", "echo")
-        .body(http_body_util::Empty::<Bytes>::new())
-        .unwrap();
-    let response = send(&stack.pool, request).await.unwrap();
-    assert_eq!(response.status(), 101);
-    let upgraded = within(LONG, hyper::upgrade::on(response)).await.unwrap();
-    let mut tunnel = hyper_util::rt::TokioIo::new(upgraded);
-    tunnel.write_all(b"ping").await.unwrap();
-    let mut answer = [0; 4];
-    within(LONG, tunnel.read_exact(&mut answer)).await.unwrap();
-    assert_eq!(&answer, b"ping");
-
-    let (pool, uri) = (stack.pool.clone(), upstream.uri("/"));
-    let next = tokio::spawn(async move { fetch(&pool, &uri).await.unwrap() });
-    stack.settled(|stats| stats.queued == 1).await;
-    assert_eq!(upstream.accepted(), 1, "the tunnel has the only place");
-    drop(tunnel);
-    assert_eq!(next.await.unwrap(), "ok");
-    assert_eq!(stack.stats().closed_for(CloseReason::Upgraded), 1);
-}
-
-#[tokio::test]
-async fn a_declined_upgrade_leaves_the_connection_in_use() {
-    let upstream = Upstream::start(|_| Reply::ok("no")).await;
-    let stack = Stack::new(&upstream, &cap(1));
-    for _ in 0..2 {
-        let request = Request::get(upstream.uri("/"))
-            .header("connection", "upgrade")
-            .header("upgrade", "echo")
-            .body(http_body_util::Empty::<Bytes>::new())
-            .unwrap();
-        let response = send(&stack.pool, request).await.unwrap();
-        assert_eq!(read(response).await.unwrap(), "no");
-    }
-    assert_eq!(upstream.accepted(), 1);
 }
 
 #[tokio::test]

@@ -4,11 +4,10 @@
 
 mod support;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use support::{Dice, Stack, assert_at_rest, cap, fetch, get, post, read, request, send};
+use support::{Stack, cap, fetch, get, post, read, request, send};
 use tollgate_core::CloseReason;
 use tollgate_keep_alive::{KeepAliveErrorKind, RetryPolicy};
 use tollgate_testing::{Gate, Reply, Upstream};
@@ -153,65 +152,6 @@ async fn a_dead_connection_takes_the_ones_that_idled_longer_along() {
         (stats.closed, stats.closed_for(CloseReason::PeerEof)),
         (4, 3)
     );
-}
-
-/// A server that closes idle connections after 200 ms, and requests that arrive around then.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_requests_around_the_servers_idle_timeout_lose_no_get() {
-    const CALLERS: u64 = 500;
-    let upstream = Upstream::builder()
-        .backlog(4096)
-        .idle_timeout(Duration::from_millis(200))
-        .reply(|_| Reply::ok("ok"))
-        .start()
-        .await;
-    let stack = Stack::new(&upstream, &cap(600));
-    let callers = (0..CALLERS).map(|caller| {
-        let (pool, uri) = (stack.pool.clone(), upstream.uri(&format!("/{caller}")));
-        tokio::spawn(async move {
-            let mut dice = Dice(caller);
-            let mut failed_posts = 0_u64;
-            for n in 0..20 {
-                tokio::time::sleep(Duration::from_millis(190 + dice.roll(20))).await;
-                if n % 2 == 0 {
-                    fetch(&pool, &uri).await.unwrap();
-                    continue;
-                }
-                let id: http::Uri = format!("{uri}-{n}").parse().unwrap();
-                match post(&pool, &id, "x").await {
-                    Ok(response) => drop(read(response).await.unwrap()),
-                    Err(error) => {
-                        assert_eq!(error.kind(), KeepAliveErrorKind::ClosedAfterSent);
-                        failed_posts += 1;
-                    }
-                }
-            }
-            failed_posts
-        })
-    });
-    let failed: u64 = join_all(callers)
-        .await
-        .into_iter()
-        .map(Result::unwrap)
-        .sum();
-    let mut posts: HashMap<String, usize> = HashMap::new();
-    for request in upstream
-        .requests()
-        .into_iter()
-        .filter(|r| r.method == "POST")
-    {
-        *posts.entry(request.target).or_default() += 1;
-    }
-    assert!(
-        posts.values().all(|&times| times == 1),
-        "no POST arrives twice"
-    );
-    assert!(posts.len() as u64 + failed >= CALLERS * 10);
-    assert!(
-        stack.stats().closed_for(CloseReason::PeerEof) > 100,
-        "the race was run"
-    );
-    assert_at_rest(&stack.settled(|stats| stats.in_flight == 0).await);
 }
 
 #[tokio::test]

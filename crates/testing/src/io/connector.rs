@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::connecting::{Connecting, Dialling, ToldToPanic};
-use super::counted::{CountedIo, Describe, Stats, Stream};
+use super::counted::{CountedIo, Describe, Stats, Stream, Tap};
 use super::plan::{Dial, End, Plan};
 use crate::board::Board;
 use crate::gate::Gate;
@@ -32,6 +32,7 @@ pub struct Connector {
     target: Target,
     script: Arc<Script>,
     connected: Describe,
+    tap: Option<Tap>,
     board: Arc<Board<Stats>>,
     uris: Arc<Board<Vec<Uri>>>,
     ready_when: Option<Gate>,
@@ -66,6 +67,7 @@ impl Connector {
             target,
             script: Arc::new(|_| Plan::connect()),
             connected: Arc::new(Connected::new),
+            tap: None,
             board: Arc::default(),
             uris: Arc::default(),
             ready_when: None,
@@ -84,6 +86,13 @@ impl Connector {
     #[must_use]
     pub fn connected(mut self, describe: impl Fn() -> Connected + Send + Sync + 'static) -> Self {
         self.connected = Arc::new(describe);
+        self
+    }
+
+    /// Tells what is written on its connections, piece by piece, as the system accepts it.
+    #[must_use]
+    pub fn tap(mut self, written: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
+        self.tap = Some(Arc::new(written));
         self
     }
 
@@ -121,6 +130,7 @@ impl Clone for Connector {
             target: self.target.clone(),
             script: Arc::clone(&self.script),
             connected: Arc::clone(&self.connected),
+            tap: self.tap.clone(),
             board: Arc::clone(&self.board),
             uris: Arc::clone(&self.uris),
             ready_when: self.ready_when.clone(),
@@ -180,6 +190,8 @@ impl Service<Uri> for Connector {
             Arc::clone(&self.connected),
             Arc::clone(&self.board),
         );
+        let tap = self.tap.clone();
+        let dial = async move { Ok(dial.await?.map(|io| io.tapped(tap))) };
         Connecting {
             dial: Box::pin(dial),
             dialling,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -39,6 +39,9 @@ pub struct Stats {
     pub peak_live: usize,
 }
 
+/// Told what was written.
+pub(super) type Tap = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
 /// `Connected` cannot be cloned, so it is made anew each time.
 pub(super) type Describe = Arc<dyn Fn() -> Connected + Send + Sync>;
 
@@ -48,6 +51,7 @@ pub(super) type Describe = Arc<dyn Fn() -> Connected + Send + Sync>;
 pub struct CountedIo<T> {
     inner: T,
     connected: Describe,
+    tap: Option<Tap>,
     // Last, so that the connection is closed before it is counted as closed.
     _live: Live,
 }
@@ -66,8 +70,14 @@ impl<T> CountedIo<T> {
         Self {
             inner,
             connected,
+            tap: None,
             _live: Live::new(board),
         }
+    }
+
+    pub(super) fn tapped(mut self, tap: Option<Tap>) -> Self {
+        self.tap = tap;
+        self
     }
 
     /// What is counted.
@@ -103,7 +113,11 @@ impl<T: Write + Unpin> Write for CountedIo<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
+        if let Some(tap) = &self.tap {
+            tap(&buf[..written]);
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -123,7 +137,16 @@ impl<T: Write + Unpin> Write for CountedIo<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let written = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs))?;
+        if let Some(tap) = &self.tap {
+            let mut left = written;
+            for buf in bufs {
+                let here = left.min(buf.len());
+                tap(&buf[..here]);
+                left -= here;
+            }
+        }
+        Poll::Ready(Ok(written))
     }
 }
 

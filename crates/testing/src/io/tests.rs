@@ -165,3 +165,23 @@ async fn a_connection_can_be_made_without_a_connector() {
     exchange(CountedIo::memory(&upstream)).await;
     assert_eq!(upstream.stats().answered, 1);
 }
+
+#[tokio::test]
+async fn what_is_written_can_be_listened_to() {
+    let upstream = Upstream::start(|_| Reply::ok("hello")).await;
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tap = heard.clone();
+    let connector =
+        Connector::memory(&upstream).tap(move |bytes| tap.lock().unwrap().extend_from_slice(bytes));
+    let mut io = TokioIo::new(connect(&connector).await.unwrap());
+    let [one, two] = [
+        &b"GET / HTTP/1.1\r\n"[..],
+        &b"connection: close\r\n\r\n"[..],
+    ]
+    .map(std::io::IoSlice::new);
+    let written = io.write_vectored(&[one, two]).await.unwrap();
+    assert_eq!(heard.lock().unwrap().len(), written);
+    let rest = [&*one, &*two].concat();
+    io.write_all(&rest[written..]).await.unwrap();
+    assert_eq!(*heard.lock().unwrap(), rest);
+}
