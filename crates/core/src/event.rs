@@ -11,7 +11,8 @@ use crate::reason::{CloseReason, ConnectErrorKind, RefuseReason};
 ///
 /// Every request that a pool takes up ends in exactly one of `Granted` and `Refused`, with at most
 /// one `Queued` before it, and every `Granted` in one `Released`; every `ConnectStarted` ends in one
-/// of `Opened` and `ConnectFailed`; every `Opened` in one `Closed`.
+/// of `Opened` and `ConnectFailed`; every `Opened` in one `Closed`. A change tells what it was before,
+/// so that those of several origins add up.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -94,6 +95,25 @@ pub enum Event<'a> {
         age: Duration,
         /// How many requests it carried.
         served: u64,
+    },
+    /// The cap on the connections of an origin is another one.
+    LimitChanged {
+        /// Whose.
+        origin: &'a Origin,
+        /// What it was; 0 for an origin that the pool meets.
+        from: usize,
+        /// What it is; 0 for an origin that the pool forgets.
+        to: usize,
+    },
+    /// Another number of connections take no more requests, finish those they have, and live beside
+    /// their replacement meanwhile. Only such as carry several requests at once do.
+    DrainingChanged {
+        /// Whose.
+        origin: &'a Origin,
+        /// How many there were.
+        from: usize,
+        /// How many there are.
+        to: usize,
     },
     /// A resolver was really asked (the cache could not answer, or refreshed itself).
     DnsLookup {

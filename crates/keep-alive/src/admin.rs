@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tollgate_core::CloseReason;
+use tollgate_core::{CloseReason, Event};
 
 use crate::conn::Conn;
 use crate::origin_pool::OriginPool;
@@ -20,8 +20,36 @@ impl OriginPool {
 
     pub(crate) fn set_limit(self: &Arc<Self>, max: NonZeroUsize) {
         let config = self.shared.config.engine(max).seed(Shared::next_seed());
-        self.with(|inner| inner.engine.reconfigure(Instant::now(), config));
+        let from = self.with(|inner| {
+            let from = inner.engine.config().max_open.get();
+            inner.engine.reconfigure(Instant::now(), config);
+            from
+        });
+        self.tell_limit(from, max.get());
         crate::dial::start(self);
+    }
+
+    /// Tells the observer of a limit that is another one.
+    pub(crate) fn tell_limit(&self, from: usize, to: usize) {
+        if from != to {
+            let origin = &self.origin;
+            self.observe(|| Event::LimitChanged { origin, from, to });
+        }
+    }
+
+    /// Tells the observer if another number of connections drain than it knows of.
+    pub(crate) fn tell_draining(&self) {
+        if self.shared.observer.is_none() {
+            return;
+        }
+        let (from, to) = self.with(|inner| {
+            let to = inner.engine.stats().draining;
+            (std::mem::replace(&mut inner.told_draining, to), to)
+        });
+        if from != to {
+            let origin = &self.origin;
+            self.observe(|| Event::DrainingChanged { origin, from, to });
+        }
     }
 
     /// Retires the connections that `which` picks: those that idle now, the others in time.
@@ -36,6 +64,7 @@ impl OriginPool {
                 inner.engine.retire(entry.resource, reason);
             }
         });
+        self.tell_draining();
     }
 
     /// Takes no more requests, and closes what idles and what only waits for an upload whose
@@ -63,5 +92,15 @@ impl OriginPool {
             conn.close(CloseReason::Shutdown);
         }
         conns.len()
+    }
+}
+
+/// Whoever drops the last reference to an origin holds no lock.
+impl Drop for OriginPool {
+    fn drop(&mut self) {
+        if self.shared.observer.is_some() {
+            let limit = self.with(|inner| inner.engine.config().max_open.get());
+            self.tell_limit(limit, 0);
+        }
     }
 }

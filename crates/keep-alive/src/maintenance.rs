@@ -134,6 +134,7 @@ impl OriginPool {
         for conn in stuck {
             conn.close(CloseReason::Stuck);
         }
+        self.tell_draining();
         crate::dial::start(self);
         next
     }

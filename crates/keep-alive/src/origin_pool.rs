@@ -51,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) closed_by: [u64; CloseReason::ALL.len()],
     /// Bodies dropped early whose rest was at hand, so that the connection lived on.
     pub(crate) drained: u64,
+    /// How many draining connections the observer knows of.
+    pub(crate) told_draining: usize,
     /// Until when connections are not reused, after bytes that nobody asked for.
     pub(crate) quarantined_until: Option<Instant>,
     /// Since when maintenance has found nothing here.
@@ -97,6 +99,7 @@ impl OriginPool {
             conns: Vec::new(),
             closed_by: [0; CloseReason::ALL.len()],
             drained: 0,
+            told_draining: 0,
             quarantined_until: None,
             unused_since: None,
             looked_after_at: None,
@@ -299,6 +302,7 @@ impl OriginPool {
         });
         if let Some((gone, entry)) = gone {
             drop(entry);
+            self.tell_draining();
             self.observe(|| Event::Closed {
                 origin: &self.origin,
                 connection: conn.number,

@@ -55,6 +55,9 @@ impl Origins {
         table.insert_unique(hash, pool.clone(), |pool| {
             self.hasher.hash_one(&pool.origin)
         });
+        drop(table);
+        // What it was met with: a change since then has told of itself.
+        pool.tell_limit(0, shared.config.limit(origin).get());
         Some(pool)
     }
 
@@ -69,7 +72,12 @@ impl Origins {
     pub(crate) fn forget_unused(&self, now: Instant) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         // A request in progress holds a reference, and nobody can get one while this lock is held.
-        table.retain(|pool| Arc::strong_count(pool) > 1 || !pool.is_forgotten(now));
+        let unused =
+            |pool: &mut Arc<OriginPool>| Arc::strong_count(pool) == 1 && pool.is_forgotten(now);
+        let forgotten: Vec<_> = table.extract_if(unused).collect();
+        // Their last word is for the observer, which may not be called under the lock.
+        drop(table);
+        drop(forgotten);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

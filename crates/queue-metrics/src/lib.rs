@@ -92,7 +92,8 @@
 //! |---|---|---|---|---|
 //! | `http_client_open_connections` | gauge | 1 | `http_connection_state` | a connection is opened, closed, taken, given back |
 //! | `http_client_connections_opening` | gauge | 1 |  | a dial starts, ends |
-//! | `http_client_connections_limit` | gauge | 1 |  | it is told: [`PoolMetrics::connections_limit`] |
+//! | `http_client_connections_draining` | gauge | 1 |  | a connection begins to drain, is closed |
+//! | `http_client_connections_limit` | gauge | 1 |  | the pool meets an origin, forgets it, gets another limit |
 //! | `http_client_active_requests` | gauge | 1 |  | a lease is granted, released |
 //! | `http_client_queued_requests` | gauge | 1 |  | a request begins to wait, stops waiting |
 //! | `http_client_queued_requests_peak` | gauge | 1 |  | more wait than since the last report |

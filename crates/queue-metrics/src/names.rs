@@ -83,8 +83,10 @@ table! {
         ["http_connection_state"] &[], "Established connections, active (serving) or idle.";
     CONNECTIONS_OPENING = Gauge Count "http_client_connections_opening" "http.client.connections_opening"
         [] &[], "Dials under way, from name resolution to the usable connection.";
+    CONNECTIONS_DRAINING = Gauge Count "http_client_connections_draining" "http.client.connections_draining"
+        [] &[], "Connections that take no more requests and live beside their replacement for those they have.";
     CONNECTIONS_LIMIT = Gauge Count "http_client_connections_limit" "http.client.connections_limit"
-        [] &[], "The configured maximum of connections; absent if none was told.";
+        [] &[], "The maximum of connections, of a group the sum of its origins'; absent until it is told.";
     ACTIVE_REQUESTS = Gauge Count "http_client_active_requests" "http.client.active_requests"
         [] &[], "Requests that hold a lease, to the end of the response body.";
     QUEUED_REQUESTS = Gauge Count "http_client_queued_requests" "http.client.queued_requests"

@@ -144,17 +144,20 @@ impl PoolMetrics {
         self
     }
 
-    /// Reports `limit` connections for every origin that [`set_limit`](PoolMetrics::set_limit) does
-    /// not name: a pool's events do not tell its limit.
+    /// Reports `limit` connections for every origin whose limit neither its pool's events tell, as
+    /// those of Tollgate's do, nor [`set_limit`](PoolMetrics::set_limit).
     #[must_use]
     pub fn connections_limit(mut self, limit: usize) -> Self {
         self.default_limit = limit as u64;
         self
     }
 
-    /// Reports `limit` connections for this origin, whose series appear with it.
+    /// Reports `limit` connections for this origin, whatever its pool says. Its series appear with
+    /// it.
     pub fn set_limit(&self, origin: &Origin, limit: usize) {
-        self.with(origin, |series| series.limit.store(limit as u64, Relaxed));
+        self.with(origin, |series| {
+            series.limit_told.store(limit as u64, Relaxed);
+        });
     }
 
     fn with<R>(&self, origin: &Origin, with: impl Fn(&OriginSeries) -> R) -> R {
@@ -225,6 +228,12 @@ impl Observer for PoolMetrics {
                 age,
                 ..
             } => self.with(origin, |s| s.closed(reason, age)),
+            Event::LimitChanged { origin, from, to } => {
+                self.with(origin, |s| s.limit.shift(from, to));
+            }
+            Event::DrainingChanged { origin, from, to } => {
+                self.with(origin, |s| s.draining.shift(from, to));
+            }
             Event::DnsLookup {
                 name,
                 elapsed,

@@ -60,6 +60,7 @@ impl PoolMetrics {
             idle,
             in_flight: series.in_flight.get(),
             connecting: series.opening.get(),
+            draining: series.draining.get(),
             queued: series.queued.len(),
             queued_peak: series.queued.peak(),
             granted: reused + series.fresh.load(Relaxed),
@@ -75,12 +76,15 @@ impl PoolMetrics {
     }
 
     fn limit_of(&self, origin: &Origin) -> Option<u64> {
-        match origin.series.limit.load(Relaxed) {
-            // The default is for one origin, and this one stands for many.
-            0 if &*origin.name == OTHER => None,
-            0 => Some(self.default_limit).filter(|limit| *limit > 0),
-            told => Some(told),
-        }
+        let series = &origin.series;
+        // The default is for one origin, and `_other` stands for many.
+        let default = if &*origin.name == OTHER {
+            0
+        } else {
+            self.default_limit
+        };
+        let sources = [series.limit_told.load(Relaxed), series.limit.get(), default];
+        sources.into_iter().find(|limit| *limit > 0)
     }
 
     fn origin_labels(&self, origin: &Origin) -> Vec<(&'static str, SharedString)> {
@@ -113,6 +117,7 @@ impl PoolMetrics {
         );
         to.gauge(&names::OPEN_CONNECTIONS, Some((names::STATE, "idle")), idle);
         to.gauge(&names::CONNECTIONS_OPENING, None, series.opening.get());
+        to.gauge(&names::CONNECTIONS_DRAINING, None, series.draining.get());
         if let Some(limit) = self.limit_of(origin) {
             to.gauge(&names::CONNECTIONS_LIMIT, None, limit);
         }

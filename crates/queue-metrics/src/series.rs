@@ -21,9 +21,18 @@ impl Level {
         self.0.fetch_sub(1, Relaxed);
     }
 
+    /// One of the things that the level adds up was `from` and is `to`.
+    pub(crate) fn shift(&self, from: usize, to: usize) {
+        self.0.fetch_add(signed(to) - signed(from), Relaxed);
+    }
+
     pub(crate) fn get(&self) -> u64 {
         unsigned(self.0.load(Relaxed))
     }
+}
+
+fn signed(level: usize) -> i64 {
+    i64::try_from(level).unwrap_or(i64::MAX)
 }
 
 fn unsigned(level: i64) -> u64 {
@@ -92,8 +101,11 @@ pub(crate) struct OriginSeries {
     pub(crate) in_flight: Level,
     pub(crate) opening: Level,
     pub(crate) open: Level,
-    /// Zero until somebody tells it.
-    pub(crate) limit: AtomicU64,
+    pub(crate) draining: Level,
+    /// What the pools say, the limits of all origins of this series together.
+    pub(crate) limit: Level,
+    /// What the application says, zero until it does: it wins.
+    pub(crate) limit_told: AtomicU64,
     /// Grants of a connection that had served before, and of one that had not: every grant is one.
     pub(crate) reused: AtomicU64,
     pub(crate) fresh: AtomicU64,
@@ -115,7 +127,9 @@ impl Default for OriginSeries {
             in_flight: Level::default(),
             opening: Level::default(),
             open: Level::default(),
-            limit: AtomicU64::new(0),
+            draining: Level::default(),
+            limit: Level::default(),
+            limit_told: AtomicU64::new(0),
             reused: AtomicU64::new(0),
             fresh: AtomicU64::new(0),
             opened: AtomicU64::new(0),
@@ -191,7 +205,7 @@ impl OriginSeries {
     /// Active and idle connections, which are the open ones: exact where a connection serves one
     /// request at a time, an upper bound of the active ones for HTTP/2.
     pub(crate) fn active_and_idle(&self) -> (u64, u64) {
-        let open = self.open.get();
+        let open = self.open.get().saturating_sub(self.draining.get());
         let active = self.in_flight.get().min(open);
         (active, open - active)
     }

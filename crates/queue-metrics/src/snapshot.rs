@@ -35,7 +35,7 @@ pub struct OriginStats {
     pub server_address: String,
     /// Its port; 0 for `_other`.
     pub server_port: u16,
-    /// The limit that was told.
+    /// The limit that was told; of a group, the sum of its origins' limits.
     pub limit: Option<u64>,
     /// Connections established: active and idle ones.
     pub open: u64,
@@ -47,6 +47,9 @@ pub struct OriginStats {
     pub in_flight: u64,
     /// Dials under way.
     pub connecting: u64,
+    /// Connections that take no more requests and live beside their replacement until those they
+    /// have are over: not among the open ones.
+    pub draining: u64,
     /// Requests waiting.
     pub queued: u64,
     /// The most that waited at once since the last report.

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use common::{Recorder, Tell, dns_cache, ms, origin};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tollgate_queue_metrics::PoolMetrics;
 
 #[test]
@@ -29,10 +30,40 @@ fn ten_thousand_origins_leave_a_bounded_number_of_series() {
     assert!((9_700..=10_100).contains(&snapshot.origins_overflowed));
     let recorder = Recorder::new();
     recorder.run(|| metrics.report());
-    // 33 counters, 6 gauges and 6 histograms (sum and count) an origin; 5 and 1 a name.
+    // 33 counters, 7 gauges and 6 histograms (sum and count) an origin; 5 and 1 a name.
     assert_eq!(
         recorder.series().len(),
-        101 * (33 + 6 + 12) + 101 * (5 + 2) + 1
+        101 * (33 + 7 + 12) + 101 * (5 + 2) + 1
+    );
+}
+
+#[test]
+fn ten_thousand_origins_take_no_more_memory_than_the_first_thousand() {
+    let metrics = PoolMetrics::new();
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let meet = |range: std::ops::Range<u32>| {
+        for i in range {
+            let tell = Tell {
+                observer: &metrics,
+                origin: origin(&format!("https://shard-{i}.test")),
+            };
+            tell.queued(0);
+            tell.granted(ms(1), false);
+            tell.released(ms(1));
+            dns_cache(&metrics, &format!("shard-{i}.test"), "hit");
+        }
+        metrics::with_local_recorder(&recorder, || metrics.report());
+        let page = recorder.handle().render();
+        assert!(page.len() < 2_000_000, "{} bytes to scrape", page.len());
+    };
+    let kept = |range| allocation_counter::measure(|| meet(range)).bytes_current;
+    let first = kept(0..1_000);
+    let (second, third) = (kept(1_000..10_000), kept(10_000..19_000));
+    assert!(first < 4_000_000, "{first} bytes for a hundred origins");
+    // An exporter's samples and its tables have room to grow into.
+    assert!(
+        second < 100_000 && third < 100_000,
+        "{second}, {third} bytes"
     );
 }
 

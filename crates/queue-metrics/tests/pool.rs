@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Recorder, Tell, dns_cache, dns_lookup, ms, one_of_everything, origin};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use metrics_util::MetricKindMask;
-use tollgate_core::{CloseReason, RefuseReason};
+use tollgate_core::{CloseReason, Event, Observer, Origin, RefuseReason};
 use tollgate_queue_metrics::{Naming, PoolMetrics, names};
 
 const BILLING: &str = r#"server_address="billing.test",server_port="443""#;
@@ -241,4 +241,53 @@ fn two_pools_that_are_told_of_one_connection_each_keep_their_own_counts() {
     assert_eq!(both.0.snapshot(), both.1.snapshot());
     let closed = &both.0.snapshot().origins[0].closed;
     assert_eq!(closed, &[(CloseReason::PeerClose, 1)]);
+}
+
+fn limit_changed(metrics: &PoolMetrics, origin: &Origin, from: usize, to: usize) {
+    metrics.on_event(&Event::LimitChanged { origin, from, to });
+}
+
+#[test]
+fn the_limits_of_a_group_add_up_and_follow_the_pool() {
+    let metrics = PoolMetrics::new().group_by(|_| "*.test".into());
+    let (a, b) = (origin("http://a.test"), origin("http://b.test"));
+    let limit = || metrics.snapshot().origins[0].limit;
+    limit_changed(&metrics, &a, 0, 128);
+    assert_eq!(limit(), Some(128));
+    limit_changed(&metrics, &b, 0, 128);
+    limit_changed(&metrics, &b, 128, 6);
+    assert_eq!(limit(), Some(134));
+    limit_changed(&metrics, &a, 128, 0);
+    assert_eq!(limit(), Some(6), "the pool forgot one");
+    limit_changed(&metrics, &b, 6, 0);
+    assert_eq!(limit(), None);
+}
+
+#[test]
+fn draining_connections_are_told_and_not_among_the_open_ones() {
+    let metrics = PoolMetrics::new();
+    let tell = Tell {
+        observer: &metrics,
+        origin: origin("https://billing.test"),
+    };
+    tell.connect_started();
+    tell.opened(1, ms(1));
+    tell.connect_started();
+    tell.opened(2, ms(1));
+    let told = || {
+        let stats = metrics.snapshot().origins.remove(0);
+        (stats.draining, stats.open)
+    };
+    let origin = &tell.origin;
+    let (from, to) = (0, 1);
+    metrics.on_event(&Event::DrainingChanged { origin, from, to });
+    assert_eq!(told(), (1, 1));
+    let (from, to) = (1, 0);
+    metrics.on_event(&Event::DrainingChanged { origin, from, to });
+    tell.closed(1, CloseReason::PeerClose);
+    assert_eq!(told(), (0, 1));
+    let recorder = Recorder::new();
+    recorder.run(|| metrics.report());
+    let gauge = format!("http_client_connections_draining{{{BILLING}}}");
+    assert_eq!(recorder.series()[&gauge], 0.0);
 }
