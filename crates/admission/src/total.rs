@@ -134,6 +134,15 @@ impl<K: Clone + Eq> Total<K> {
         self.yielding += 1;
     }
 
+    /// Takes a [`reclaimed`](Self::reclaimed) back: there was nothing to close after all.
+    ///
+    /// Telling first and taking back is what an owner does whose places may fall free on another
+    /// thread before it comes to tell. It looks for an idle connection again afterwards, since
+    /// whoever returned a lease meanwhile was told that enough is on its way.
+    pub const fn not_reclaimed(&mut self) {
+        self.yielding = self.yielding.saturating_sub(1);
+    }
+
     /// Since when the longest-waiting origin waits that holds nothing, and for which no connection
     /// is being closed yet.
     pub fn starving(&self) -> Option<Instant> {

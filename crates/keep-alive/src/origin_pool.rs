@@ -265,7 +265,7 @@ impl OriginPool {
         };
         let (unused, returned) = self.with(|inner| {
             inner.drained += u64::from(drained);
-            let returned = inner.judge_locked(self, returned, now);
+            let returned = inner.judge_locked(self, resource, returned, now);
             let mut sender = sender;
             if let (Returned::Reusable { .. }, Some(entry)) =
                 (returned, inner.entry_locked(resource))
@@ -408,13 +408,22 @@ impl Inner {
 
     /// What the pool knows beyond the exchange: quarantine and the limits of hints.
     #[inline]
-    fn judge_locked(&mut self, pool: &OriginPool, returned: Returned, now: Instant) -> Returned {
+    fn judge_locked(
+        &mut self,
+        pool: &OriginPool,
+        resource: ResourceId,
+        returned: Returned,
+        now: Instant,
+    ) -> Returned {
         if self.quarantined_until.is_some_and(|until| now < until) {
             return Returned::Retire(CloseReason::Unsolicited);
         }
-        if pool
-            .shared
-            .must_yield(&pool.origin, self.engine.head_waiting_since())
+        // One that is gone has given its place back, and cannot give way with it again.
+        if pool.shared.total.is_some()
+            && self.entry_locked(resource).is_some()
+            && pool
+                .shared
+                .must_yield(&pool.origin, self.engine.head_waiting_since())
         {
             return Returned::Retire(CloseReason::Reclaimed);
         }

@@ -106,18 +106,31 @@ impl Shared {
         }
     }
 
-    /// Closes the connection that has idled longest, of any origin.
+    /// Closes the connections that have idled longest, of any origin, for as many as wait.
     fn reclaim_oldest(&self) {
-        let Some(origins) = self.origins.upgrade() else {
+        let (Some(cap), Some(origins)) = (&self.total, self.origins.upgrade()) else {
             return;
         };
         let all: Vec<Arc<OriginPool>> = origins.all();
-        let idle = all
-            .iter()
-            .map(|pool| (pool.oldest_idle(), pool))
-            .filter(|(at, _)| *at > 0);
-        if let Some((_, pool)) = idle.min_by_key(|(at, _)| *at) {
-            pool.with(|inner| inner.engine.reclaim_oldest_idle());
+        let oldest = || {
+            let idle = all.iter().map(|pool| (pool.oldest_idle(), pool));
+            idle.filter(|(at, _)| *at > 0).min_by_key(|(at, _)| *at)
+        };
+        while let Some((_, pool)) = oldest() {
+            // Counted first: the place may be free before the next line runs.
+            let short = cap.with(|total| {
+                let short = total.is_short();
+                if short {
+                    total.reclaimed();
+                }
+                short
+            });
+            if !short {
+                return;
+            }
+            if !pool.with(|inner| inner.engine.reclaim_oldest_idle()) {
+                cap.with(Total::not_reclaimed);
+            }
         }
     }
 }

@@ -8,12 +8,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http::Uri;
 use support::{Stack, assert_at_rest, cap, fetch, get, read};
-use tollgate_core::CloseReason;
-use tollgate_keep_alive::{KeepAliveErrorKind, KeepAliveLayer};
-use tollgate_testing::{Connector, Gate, Reply, Upstream};
-use tower::Layer;
+use tollgate_keep_alive::KeepAliveErrorKind;
+use tollgate_testing::{Gate, Reply, Upstream};
 
 /// A burst under a cap: as many sockets as the cap and no more, and everyone answered.
 async fn burst(requests: usize, limit: usize) {
@@ -132,73 +129,6 @@ async fn max_waiting_zero_means_never_to_queue_but_still_to_dial() {
     assert_eq!(error.kind(), KeepAliveErrorKind::QueueFull);
     gate.open();
     assert_eq!(first.await.unwrap().unwrap(), "ok");
-}
-
-#[tokio::test]
-async fn a_full_total_closes_an_idle_connection_of_another_origin_at_once() {
-    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
-    let connector = Connector::tcp(upstream.addr());
-    let pool = KeepAliveLayer::new()
-        .max_connections_total(NonZeroUsize::MIN)
-        .layer(connector.clone());
-    fetch(&pool, &Uri::from_static("http://a.test/"))
-        .await
-        .unwrap();
-    let started = tokio::time::Instant::now();
-    fetch(&pool, &Uri::from_static("http://b.test/"))
-        .await
-        .unwrap();
-    assert!(started.elapsed() < Duration::from_secs(1));
-    assert_eq!(connector.stats().peak_live, 1);
-    let a = pool.stats(&"http://a.test".parse().unwrap()).unwrap();
-    assert_eq!(a.closed_for(CloseReason::Reclaimed), 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_origins_under_a_total_of_eight_all_finish_with_two_of_them_saturated() {
-    const TOTAL: usize = 8;
-    let delay = Duration::from_millis(2);
-    let upstream = Upstream::builder()
-        .backlog(4096)
-        .reply(move |_| Reply::ok("ok").after(delay))
-        .start()
-        .await;
-    let connector = Connector::tcp(upstream.addr());
-    let layer = cap(TOTAL).max_connections_total(NonZeroUsize::new(TOTAL).unwrap());
-    let pool = layer.layer(connector.clone());
-
-    let mut callers = Vec::new();
-    for origin in 0..20 {
-        let uri: Uri = format!("http://origin-{origin}.test/").parse().unwrap();
-        for _ in 0..if origin < 2 { 60 } else { 3 } {
-            let (pool, uri) = (pool.clone(), uri.clone());
-            callers.push(tokio::spawn(async move {
-                let mut longest = Duration::ZERO;
-                for _ in 0..10 {
-                    let started = tokio::time::Instant::now();
-                    fetch(&pool, &uri).await.unwrap();
-                    longest = longest.max(started.elapsed());
-                }
-                (origin, longest)
-            }));
-        }
-    }
-    let mut starved = Duration::ZERO;
-    for caller in join_all(callers).await {
-        let (origin, longest) = caller.unwrap();
-        if origin >= 2 {
-            starved = starved.max(longest);
-        }
-    }
-    assert!(
-        connector.stats().peak_live <= TOTAL,
-        "{:?}",
-        connector.stats()
-    );
-    assert!(
-        starved < Duration::from_secs(5),
-        "a small origin waited {starved:?}"
-    );
 }
 
 /// The first round of dials once was the last: nobody started the next when one had ended.

@@ -92,3 +92,13 @@ fn who_gives_way_does_not_get_the_place_back_for_a_waiter_it_has_served() {
     assert!(total.gives_way(&"busy", Some(now + MILLI * 2)));
     assert_eq!(total.release(), Some("none"));
 }
+
+#[test]
+fn what_was_not_reclaimed_after_all_is_still_short() {
+    let (mut total, now) = full(1);
+    assert_eq!(total.acquire(&"b", now, true), Place::Wait);
+    total.reclaimed();
+    assert!(!total.is_short());
+    total.not_reclaimed();
+    assert!(total.is_short());
+}

@@ -1,0 +1,144 @@
+//! The cap over all origins.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use http::{Request, Uri};
+use http_body_util::Empty;
+use support::{LONG, cap, fetch, request};
+use tollgate_core::CloseReason;
+use tollgate_keep_alive::{KeepAlive, KeepAliveLayer, KeepAliveOrigin, OriginStats};
+use tollgate_testing::{Connector, Reply, Upstream, within};
+use tower::{Layer, ServiceExt};
+
+const A: &str = "http://a.test/";
+const B: &str = "http://b.test/";
+const C: &str = "http://c.test/";
+
+fn reclaimed(pool: &KeepAlive) -> u64 {
+    let of = |stats: &OriginStats| stats.closed_for(CloseReason::Reclaimed);
+    pool.snapshot().origins.iter().map(of).sum()
+}
+
+/// Four connections to one origin, which are all there may be, each reserved.
+async fn four_to_a(upstream: &Upstream) -> (KeepAlive, Connector, Vec<KeepAliveOrigin>) {
+    let connector = Connector::tcp(upstream.addr());
+    let layer = cap(4).max_connections_total(NonZeroUsize::new(4).unwrap());
+    let pool = layer.layer(connector.clone());
+    let service = pool.origin(&A.parse().unwrap()).unwrap();
+    let held = (0..4).map(|_| ServiceExt::<Request<Empty<Bytes>>>::ready_oneshot(service.clone()));
+    let held = within(LONG, join_all(held)).await;
+    (
+        pool,
+        connector,
+        held.into_iter().map(Result::unwrap).collect(),
+    )
+}
+
+/// Each connection that fell idle while another was still closing was once closed too.
+#[tokio::test]
+async fn one_connection_is_closed_for_one_who_waits_and_not_more() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let (pool, connector, mut held) = four_to_a(&upstream).await;
+    held.pop();
+    let mut waiter = Box::pin(pool.clone().oneshot(request("GET", &Uri::from_static(B))));
+    assert!(waiter.as_mut().now_or_never().is_none());
+    // In the same turn of the runtime: the connection that makes room has not closed yet.
+    drop(held);
+    within(LONG, waiter).await.unwrap();
+    assert_eq!(reclaimed(&pool), 1);
+    assert_eq!(connector.stats().peak_live, 4);
+}
+
+#[tokio::test]
+async fn two_who_wait_are_made_room_for_by_two() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let (pool, connector, held) = four_to_a(&upstream).await;
+    let mut waiters = [B, C].map(|uri| {
+        let request = request("GET", &Uri::from_static(uri));
+        Box::pin(pool.clone().oneshot(request))
+    });
+    for waiter in &mut waiters {
+        assert!(waiter.as_mut().now_or_never().is_none());
+    }
+    drop(held);
+    for answer in within(LONG, join_all(waiters)).await {
+        drop(answer.unwrap());
+    }
+    assert_eq!(reclaimed(&pool), 2);
+    assert_eq!(connector.stats().peak_live, 4);
+}
+
+#[tokio::test]
+async fn a_full_total_closes_an_idle_connection_of_another_origin_at_once() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let connector = Connector::tcp(upstream.addr());
+    let pool = KeepAliveLayer::new()
+        .max_connections_total(NonZeroUsize::MIN)
+        .layer(connector.clone());
+    fetch(&pool, &Uri::from_static("http://a.test/"))
+        .await
+        .unwrap();
+    let started = tokio::time::Instant::now();
+    fetch(&pool, &Uri::from_static("http://b.test/"))
+        .await
+        .unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert_eq!(connector.stats().peak_live, 1);
+    let a = pool.stats(&"http://a.test".parse().unwrap()).unwrap();
+    assert_eq!(a.closed_for(CloseReason::Reclaimed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_origins_under_a_total_of_eight_all_finish_with_two_of_them_saturated() {
+    const TOTAL: usize = 8;
+    let delay = Duration::from_millis(2);
+    let upstream = Upstream::builder()
+        .backlog(4096)
+        .reply(move |_| Reply::ok("ok").after(delay))
+        .start()
+        .await;
+    let connector = Connector::tcp(upstream.addr());
+    let layer = cap(TOTAL).max_connections_total(NonZeroUsize::new(TOTAL).unwrap());
+    let pool = layer.layer(connector.clone());
+
+    let mut callers = Vec::new();
+    for origin in 0..20 {
+        let uri: Uri = format!("http://origin-{origin}.test/").parse().unwrap();
+        for _ in 0..if origin < 2 { 60 } else { 3 } {
+            let (pool, uri) = (pool.clone(), uri.clone());
+            callers.push(tokio::spawn(async move {
+                let mut longest = Duration::ZERO;
+                for _ in 0..10 {
+                    let started = tokio::time::Instant::now();
+                    fetch(&pool, &uri).await.unwrap();
+                    longest = longest.max(started.elapsed());
+                }
+                (origin, longest)
+            }));
+        }
+    }
+    let mut starved = Duration::ZERO;
+    for caller in join_all(callers).await {
+        let (origin, longest) = caller.unwrap();
+        if origin >= 2 {
+            starved = starved.max(longest);
+        }
+    }
+    assert!(
+        connector.stats().peak_live <= TOTAL,
+        "{:?}",
+        connector.stats()
+    );
+    assert!(
+        starved < Duration::from_secs(5),
+        "a small origin waited {starved:?}"
+    );
+}
