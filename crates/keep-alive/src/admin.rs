@@ -4,18 +4,22 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tollgate_admission::PoolStats;
 use tollgate_core::{CloseReason, Event};
 
 use crate::conn::Conn;
-use crate::origin_pool::OriginPool;
+use crate::origin_pool::{Inner, OriginPool};
 use crate::shared::Shared;
 use crate::stats::OriginStats;
 
 impl OriginPool {
     pub(crate) fn stats(&self) -> OriginStats {
-        let (engine, closed_by, drained) =
-            self.with(|inner| (inner.engine.stats(), inner.closed_by, inner.drained));
-        OriginStats::new(self.origin.clone(), &engine, &closed_by, drained)
+        self.stats_of(&self.with(|inner| inner.numbers_locked()))
+    }
+
+    pub(crate) fn stats_of(&self, numbers: &Numbers) -> OriginStats {
+        let Numbers(engine, closed_by, drained) = numbers;
+        OriginStats::new(self.origin.clone(), engine, closed_by, *drained)
     }
 
     pub(crate) fn set_limit(self: &Arc<Self>, max: NonZeroUsize) {
@@ -92,6 +96,15 @@ impl OriginPool {
             conn.close(CloseReason::Shutdown);
         }
         conns.len()
+    }
+}
+
+/// The gauges and counters of one moment: the engine's, closes by reason, bodies drained.
+pub(crate) struct Numbers(PoolStats, [u64; CloseReason::ALL.len()], u64);
+
+impl Inner {
+    pub(crate) fn numbers_locked(&self) -> Numbers {
+        Numbers(self.engine.stats(), self.closed_by, self.drained)
     }
 }
 

@@ -85,6 +85,7 @@ mod admin;
 mod body;
 mod config;
 mod conn;
+mod connections;
 mod deadline;
 mod dial;
 mod driver;
@@ -111,6 +112,7 @@ mod waiting;
 
 pub use body::KeepAliveBody;
 pub use config::RetryPolicy;
+pub use connections::{ConnectionState, ConnectionStats, OriginDetail};
 pub use deadline::Deadline;
 pub use error::{KeepAliveError, KeepAliveErrorKind};
 pub use future::KeepAliveFuture;

@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use crate::body::KeepAliveBody;
 use crate::config::Config;
+use crate::connections::OriginDetail;
 use crate::dial::ConnectorDialer;
 use crate::erased::ErasedBody;
 use crate::error::{KeepAliveError, KeepAliveErrorKind};
@@ -132,6 +133,12 @@ impl KeepAlive {
     /// its last connection closed.
     pub fn stats(&self, origin: &Origin) -> Option<OriginStats> {
         self.owner.origins.get(origin).map(|pool| pool.stats())
+    }
+
+    /// The state of one origin and of each of its connections, read at one moment; `None` as in
+    /// [`stats`](Self::stats). It takes the origin's lock for as long as it takes to copy them.
+    pub fn detail(&self, origin: &Origin) -> Option<OriginDetail> {
+        self.owner.origins.get(origin).map(|pool| pool.detail())
     }
 
     /// The state of all origins the pool knows, each read at one moment of its own.

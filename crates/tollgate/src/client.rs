@@ -10,7 +10,7 @@ use http::{Request, Response, Uri};
 use http_body_util::Empty;
 use tollgate_cached_dns::DnsHandle;
 use tollgate_core::{BoxError, Origin};
-use tollgate_keep_alive::{KeepAlive, OriginStats};
+use tollgate_keep_alive::{KeepAlive, OriginDetail, OriginStats};
 use tower_service::Service;
 
 use crate::body::Body;
@@ -118,7 +118,14 @@ impl Client {
         self.pool.stats(&origin.parse().ok()?)
     }
 
-    /// The state of everything: origins and names.
+    /// The state of one origin and of each of its connections, read at one moment; `None` as in
+    /// [`stats`](Self::stats).
+    pub fn detail(&self, origin: &str) -> Option<OriginDetail> {
+        self.pool.detail(&origin.parse().ok()?)
+    }
+
+    /// The state of everything: origins and names. Cheap enough for once a second with a thousand
+    /// origins; for what an origin's connections do, ask [`detail`](Self::detail).
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::of(&self.pool, self.shared.dns.as_ref())
     }

@@ -139,6 +139,7 @@ pub use tollgate_core::{
     BoxError, Classified, CloseReason, ConnectErrorKind, Event, Observer, Origin, Phase,
     RefuseReason, Timings, error::find,
 };
+pub use tollgate_keep_alive::{ConnectionState, ConnectionStats, OriginDetail};
 pub use tollgate_keep_alive::{Deadline, OriginStats, RetryPolicy};
 
 #[cfg(doctest)]

@@ -6,7 +6,7 @@ use tollgate_cached_dns::{DnsHandle, DnsStats, NameSnapshot};
 use tollgate_keep_alive::{KeepAlive, OriginStats};
 
 /// The state of a client: its origins, and the names it knows. `Display` prints a table of the
-/// origins.
+/// origins, and one of the names if it knows any.
 ///
 /// Each origin is read at one moment of its own.
 #[derive(Clone, Debug, Default)]
@@ -35,23 +35,28 @@ impl Snapshot {
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: Vec<[String; 10]> = self.origins.iter().map(row).collect();
-        let mut widths = HEADER.map(str::len);
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.len());
-            }
+        let origins: Vec<_> = self.origins.iter().map(origin).collect();
+        table(f, ORIGINS, &origins)?;
+        if self.names.is_empty() {
+            return Ok(());
         }
-        line(f, widths, HEADER)?;
-        for row in &rows {
-            f.write_str("\n")?;
-            line(f, widths, row.each_ref().map(String::as_str))?;
-        }
-        Ok(())
+        f.write_str("\n\n")?;
+        let names: Vec<_> = self.names.iter().map(name).collect();
+        table(f, NAMES, &names)
     }
 }
 
-const HEADER: [&str; 10] = [
+const NAMES: [&str; 7] = [
+    "name",
+    "state",
+    "addresses",
+    "age",
+    "ttl",
+    "hits",
+    "failures",
+];
+
+const ORIGINS: [&str; 10] = [
     "origin",
     "open",
     "idle",
@@ -64,7 +69,7 @@ const HEADER: [&str; 10] = [
     "refused",
 ];
 
-fn row(stats: &OriginStats) -> [String; 10] {
+fn origin(stats: &OriginStats) -> [String; 10] {
     [
         stats.origin.to_string(),
         stats.open.to_string(),
@@ -81,7 +86,43 @@ fn row(stats: &OriginStats) -> [String; 10] {
     ]
 }
 
-fn line(f: &mut fmt::Formatter<'_>, widths: [usize; 10], cells: [&str; 10]) -> fmt::Result {
+fn name(name: &NameSnapshot) -> [String; 7] {
+    [
+        name.name.to_string(),
+        format!("{:?}", name.state).to_lowercase(),
+        name.addrs.len().to_string(),
+        format!("{:.1?}", name.age),
+        format!("{:.1?}", name.ttl),
+        name.hits.to_string(),
+        name.failures.to_string(),
+    ]
+}
+
+/// Columns as wide as their widest cell: the first to the left, the others to the right.
+fn table<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    header: [&str; N],
+    rows: &[[String; N]],
+) -> fmt::Result {
+    let mut widths = header.map(str::len);
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    line(f, widths, header)?;
+    for row in rows {
+        f.write_str("\n")?;
+        line(f, widths, row.each_ref().map(String::as_str))?;
+    }
+    Ok(())
+}
+
+fn line<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    widths: [usize; N],
+    cells: [&str; N],
+) -> fmt::Result {
     for (n, (cell, width)) in cells.iter().zip(widths).enumerate() {
         match n {
             0 => write!(f, "{cell:width$}")?,

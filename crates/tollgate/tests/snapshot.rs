@@ -1,0 +1,85 @@
+//! What a client tells of itself.
+#![cfg(feature = "hickory")]
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use support::{cached, text};
+use tollgate::{Client, ConnectionState};
+use tollgate_testing::dns::{Answer, DnsServer};
+use tollgate_testing::{Reply, Upstream};
+
+/// A client that has asked one upstream by its name, and the origin of that.
+async fn used(upstream: &Upstream, dns: &DnsServer) -> (Client, String) {
+    let address = Answer::addrs([upstream.addr().ip()]).ttl(30);
+    dns.set("billing.internal", address);
+    let client = Client::builder()
+        .resolver(cached::hickory(dns))
+        .max_connections_per_origin(4)
+        .build()
+        .unwrap();
+    let origin = format!("http://billing.internal:{}", upstream.addr().port());
+    text(client.get(origin.clone()).await.unwrap()).await;
+    (client, origin)
+}
+
+#[tokio::test]
+async fn a_snapshot_prints_its_origins_and_its_names_in_tables() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let dns = DnsServer::start().await;
+    let (client, origin) = used(&upstream, &dns).await;
+    let tables = client.snapshot().to_string();
+    let (origins, names) = tables.split_once("\n\n").unwrap();
+    for (table, first) in [(origins, &*origin), (names, "billing.internal")] {
+        let lines: Vec<_> = table.lines().collect();
+        assert_eq!(lines.len(), 2, "{tables}");
+        let width = |line: &str| line.chars().count();
+        assert_eq!(width(lines[0]), width(lines[1]), "{tables}");
+        assert!(lines[1].starts_with(first), "{tables}");
+    }
+    assert!(names.contains("fresh"), "{tables}");
+}
+
+#[tokio::test]
+async fn an_origin_is_told_in_detail_with_the_address_that_was_dialled() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let dns = DnsServer::start().await;
+    let (client, origin) = used(&upstream, &dns).await;
+    let detail = client.detail(&origin).unwrap();
+    let [connection] = &detail.connections[..] else {
+        panic!("{detail:?}");
+    };
+    assert_eq!(connection.remote, Some(upstream.addr()));
+    assert_eq!(
+        (connection.number, connection.state, connection.served),
+        (1, ConnectionState::Idle, 1)
+    );
+    assert_eq!(detail.stats.open, 1);
+    assert!(client.detail("http://nobody.internal").is_none());
+    assert!(client.detail("no origin").is_none());
+}
+
+#[cfg(feature = "serde")]
+#[tokio::test]
+async fn the_detail_and_the_names_are_json_as_they_stand() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let dns = DnsServer::start().await;
+    let (client, origin) = used(&upstream, &dns).await;
+    let detail = serde_json::to_value(client.detail(&origin)).unwrap();
+    let connection = &detail["connections"][0];
+    for (field, value) in [
+        ("number", serde_json::json!(1)),
+        ("state", "idle".into()),
+        ("served", 1.into()),
+        ("protocol", "http/1.1".into()),
+        ("remote", upstream.addr().to_string().into()),
+        ("streams", 0.into()),
+    ] {
+        assert_eq!(connection[field], value, "{detail}");
+    }
+    assert!(connection["age"].is_object() && connection["idle_for"].is_object());
+    let snapshot = serde_json::to_value(client.snapshot()).unwrap();
+    assert_eq!(snapshot["names"][0]["name"], "billing.internal");
+    let addr = snapshot["names"][0]["addrs"][0]["addr"].as_str().unwrap();
+    assert!(addr.starts_with("127.0.0.1"), "{addr}");
+}
