@@ -6,6 +6,7 @@
 //! * [`Total`] limits the connections of many pools together.
 //! * [`Locked`] puts one of the first two behind a mutex and keeps wakes, closes and foreign drops
 //!   out of it.
+//! * [`Slot`] keeps a lease whose caller is done before its connection is.
 //!
 //! # Why, and when not
 //!
@@ -97,6 +98,7 @@ mod outcome;
 mod pool;
 mod queue;
 mod slab;
+mod slot;
 mod stats;
 mod sync;
 #[cfg(test)]
@@ -112,6 +114,7 @@ pub use outcome::{Admission, Demand, Refusal, Ticket};
 pub use pool::{
     BackOff, Gone, Grant, Pool, PoolConfig, ResourceId, ResourceInfo, ResourceState, Returned,
 };
+pub use slot::Slot;
 pub use stats::{GateStats, PoolStats, Totals};
 pub use total::{Place, Total};
 

@@ -4,12 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::time::Instant;
-use tollgate_admission::ResourceId;
+use tollgate_admission::{ResourceId, Slot};
 use tollgate_core::{CloseReason, DialInfo};
 
 use crate::io::IoState;
 use crate::lease::Lease;
-use crate::slot::Slot;
 
 /// One connection.
 #[derive(Debug)]

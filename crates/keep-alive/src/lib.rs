@@ -105,7 +105,6 @@ mod request;
 mod sender;
 mod service;
 mod shared;
-mod slot;
 mod stats;
 mod total;
 mod waiting;
