@@ -26,7 +26,6 @@ pub(crate) struct Conn {
     /// What it will have been if it closes before its exchange is settled.
     suspected: Mutex<Option<CloseReason>>,
     closing: AtomicBool,
-    tunnel: AtomicBool,
     /// Since when a lease is parked.
     parked_since: Mutex<Option<Instant>>,
 }
@@ -43,7 +42,6 @@ impl Conn {
             reason: OnceLock::new(),
             suspected: Mutex::new(None),
             closing: AtomicBool::new(false),
-            tunnel: AtomicBool::new(false),
             parked_since: Mutex::new(None),
         }
     }
@@ -79,17 +77,19 @@ impl Conn {
         self.io.wake_driver();
     }
 
+    #[inline]
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 
     /// The next exchange may turn the connection into something else than HTTP.
     pub(crate) fn allow_tunnel(&self) {
-        self.tunnel.store(true, Ordering::Release);
+        self.io.allow_tunnel();
     }
 
+    #[inline]
     pub(crate) fn may_become_tunnel(&self) -> bool {
-        self.tunnel.load(Ordering::Acquire)
+        self.io.may_become_tunnel()
     }
 
     /// Notes that a lease is about to be parked.

@@ -77,6 +77,7 @@ where
         Some(reason)
     }
 
+    #[inline]
     fn collect_parked(&self) {
         if let Some(lease) = self.conn.parked.collect(Lease::is_settled) {
             lease.give_back();
@@ -98,9 +99,9 @@ where
         }
         let polled = self.exchange.poll(cx);
         self.collect_parked();
-        self.ended = polled.is_ready();
         match polled {
             Poll::Ready(result) => {
+                self.ended = true;
                 if let Some(reason) = self.reason_of(&result) {
                     self.conn.set_reason(reason);
                 }

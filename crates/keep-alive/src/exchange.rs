@@ -17,6 +17,7 @@ use crate::erased::ErasedBody;
 use crate::error::{KeepAliveError, KeepAliveErrorKind};
 use crate::lease::Lease;
 use crate::origin_pool::{Demanded, OriginPool};
+use crate::sender::Outgoing;
 use crate::service::Owner;
 use crate::waiting::Waiting;
 
@@ -60,22 +61,18 @@ impl Call {
     }
 
     /// Asks for a lease without waiting: the way of a call that finds an idle connection.
-    pub(crate) fn ask(
-        &mut self,
-        request: &Request<ErasedBody>,
-    ) -> Result<Demanded, KeepAliveError> {
-        self.deadline = request
-            .extensions()
-            .get::<Deadline>()
-            .map(|deadline| deadline.instant());
+    pub(crate) fn ask(&mut self, request: &Outgoing) -> Result<Demanded, KeepAliveError> {
+        let extensions = request.as_ref().map(Request::extensions);
+        let deadline = extensions.and_then(|extensions| extensions.get::<Deadline>());
+        self.deadline = deadline.map(|deadline| deadline.instant());
         self.pool.demand(self.demand())
     }
 
     /// Hands the request to hyper.
     #[inline]
-    pub(crate) fn send(&mut self, request: Request<ErasedBody>, lease: &mut Lease) -> Tunnel {
+    pub(crate) fn send(&mut self, request: &mut Outgoing, lease: &mut Lease) -> Tunnel {
         self.attempts += 1;
-        let tunnel = Tunnel::asked_by(&request);
+        let tunnel = request.as_ref().map_or(Tunnel::No, Tunnel::asked_by);
         if tunnel != Tunnel::No {
             lease.allow_tunnel();
         }
@@ -91,7 +88,7 @@ impl Call {
     /// with it, since HTTP/1 has no other way to stop; dials go on and serve others.
     pub(crate) async fn run(
         mut self,
-        mut request: Request<ErasedBody>,
+        mut request: Outgoing,
         mut next: Demanded,
     ) -> Result<Response<KeepAliveBody>, KeepAliveError> {
         loop {
@@ -113,11 +110,11 @@ impl Call {
                     return Err(self.error(KeepAliveErrorKind::ClosedBeforeSent));
                 }
             } else {
-                let tunnel = self.send(request, &mut lease);
+                let tunnel = self.send(&mut request, &mut lease);
                 match poll_fn(|cx| lease.poll_head(cx)).await {
                     Ok(response) => return Ok(self.finish(response, lease, tunnel)),
                     Err(failure) => match self.after(failure, lease) {
-                        After::Again(again) => request = again,
+                        After::Again(again) => request = Some(again),
                         After::Fail(error) => return Err(error),
                     },
                 }
@@ -148,7 +145,7 @@ impl Call {
         let unsent = error.take_message();
         let error = error.into_error();
         let lost = !error.is_parse() && !error.is_user() && !is_nonsense(&error);
-        let silent = lost && !lease.conn().io.answered();
+        let silent = lost && !lease.conn().io.answered(error.is_incomplete_message());
         let (reused, granted_at) = (lease.may_be_stale(), lease.granted_at());
         lease.failed(if silent {
             CloseReason::PeerEof
@@ -176,7 +173,11 @@ impl Call {
         After::Fail(self.error(kind).with_source(error))
     }
 
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "else the response is moved twice more"
+    )]
+    #[inline(always)]
     pub(crate) fn finish(
         &self,
         response: Response<Incoming>,
@@ -223,10 +224,13 @@ pub(crate) enum Tunnel {
 }
 
 impl Tunnel {
+    #[inline]
     fn asked_by(request: &Request<ErasedBody>) -> Self {
         if request.method() == Method::CONNECT {
             Self::Connect
-        } else if request.headers().contains_key(http::header::UPGRADE) {
+        } else if !request.headers().is_empty()
+            && request.headers().contains_key(http::header::UPGRADE)
+        {
             Self::Upgrade
         } else {
             Self::No

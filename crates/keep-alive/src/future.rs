@@ -5,14 +5,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::Response;
 
 use crate::body::KeepAliveBody;
-use crate::erased::ErasedBody;
 use crate::error::KeepAliveError;
 use crate::exchange::{After, Call, Failure, Tunnel};
 use crate::lease::Lease;
 use crate::origin_pool::Demanded;
+use crate::sender::Outgoing;
 
 const POLLED_AGAIN: &str = "a finished call is not polled again";
 
@@ -47,10 +47,10 @@ struct Hit {
 impl KeepAliveFuture {
     /// A call, on `lease` if the caller has reserved one.
     #[inline]
-    pub(crate) fn new(mut call: Call, request: Request<ErasedBody>, lease: Option<Lease>) -> Self {
+    pub(crate) fn new(mut call: Call, request: &mut Outgoing, lease: Option<Lease>) -> Self {
         let demanded = match lease {
             Some(lease) => Ok(Demanded::Lease(lease)),
-            None => call.ask(&request),
+            None => call.ask(request),
         };
         match demanded {
             Ok(Demanded::Lease(mut lease)) if lease.is_clean() => {
@@ -61,7 +61,10 @@ impl KeepAliveFuture {
                     call,
                 }))
             }
-            Ok(demanded) => Self(State::Running(Box::pin(call.run(request, demanded)))),
+            Ok(demanded) => {
+                let running = call.run(request.take(), demanded);
+                Self(State::Running(Box::pin(running)))
+            }
             Err(error) => Self::failed(error),
         }
     }
@@ -81,7 +84,9 @@ impl Hit {
         match self.call.after(failure, lease) {
             After::Fail(error) => State::Failed(Some(error)),
             After::Again(request) => match self.call.ask_again() {
-                Ok(demanded) => State::Running(Box::pin(self.call.clone().run(request, demanded))),
+                Ok(demanded) => {
+                    State::Running(Box::pin(self.call.clone().run(Some(request), demanded)))
+                }
                 Err(error) => State::Failed(Some(error)),
             },
         }

@@ -13,9 +13,8 @@ use std::mem::MaybeUninit;
 /// hyper bounds one head at about 400 KiB and the number of interim ones not at all.
 pub(crate) const MAX_HEAD_BYTES: usize = 512 * 1024;
 
-/// While a head is awaited, reads go through the stack in pieces of this size, so that they can be
-/// counted. If the first one comes back full, a direct read follows in the same poll, since most heads
-/// are shorter and what follows is body; it is not counted.
+/// A read whose bytes are to be counted goes through the stack in a piece of this size: every read
+/// before the final head but the first, which brings nearly all heads and is bounded by hyper's buffer.
 const STAGE: usize = 2048;
 
 const IDLE: u8 = 0;
@@ -26,30 +25,38 @@ const HEAD_ARRIVED: u8 = 2;
 #[derive(Debug, Default)]
 pub(crate) struct IoState {
     exchange: AtomicU8,
+    /// Reads that have ended since the request was handed over, and the bytes of all but the first.
+    reads: AtomicUsize,
     received: AtomicUsize,
     unsolicited: AtomicBool,
     readable: AtomicBool,
+    tunnel: AtomicBool,
     driver: OnceLock<Waker>,
 }
 
 impl IoState {
     /// A request is about to be handed to hyper.
+    #[inline]
     pub(crate) fn exchange_begins(&self) {
+        self.reads.store(0, Ordering::Relaxed);
         self.received.store(0, Ordering::Relaxed);
         self.exchange.store(AWAITING_HEAD, Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn head_arrived(&self) {
         self.exchange.store(HEAD_ARRIVED, Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn exchange_ended(&self) {
         self.exchange.store(IDLE, Ordering::Release);
     }
 
-    /// Whether any byte has come in since the request was handed over.
-    pub(crate) fn answered(&self) -> bool {
-        self.received.load(Ordering::Acquire) > 0
+    /// Whether any byte has come in since the request was handed over. `ended` says that the last read
+    /// told the end of the stream, and was none.
+    pub(crate) fn answered(&self, ended: bool) -> bool {
+        self.reads.load(Ordering::Acquire) > usize::from(ended)
     }
 
     /// Whether a request has been handed over and its lease not yet given back.
@@ -63,15 +70,30 @@ impl IoState {
     }
 
     /// Whether the reactor has announced something on this socket that the driver has not looked at.
+    #[inline]
     pub(crate) fn unread(&self) -> bool {
         self.readable.load(Ordering::Acquire)
     }
 
-    /// The waker to wait with: `own`, if it is the driver that waits.
+    /// The connection may leave HTTP with the next exchange. From now on every read is one, since it
+    /// may be another task's.
+    pub(crate) fn allow_tunnel(&self) {
+        self.tunnel.store(true, Ordering::SeqCst);
+        self.readable.store(true, Ordering::SeqCst);
+    }
+
+    #[inline]
+    pub(crate) fn may_become_tunnel(&self) -> bool {
+        self.tunnel.load(Ordering::SeqCst)
+    }
+
+    /// The waker to write with: `own`, as long as it is the driver that writes.
+    #[inline]
     fn noting<'a>(&self, own: &'a Waker, caller: &'a Waker) -> &'a Waker {
-        match self.driver.get() {
-            Some(driver) if driver.will_wake(caller) => own,
-            _ => caller,
+        if self.may_become_tunnel() {
+            caller
+        } else {
+            own
         }
     }
 
@@ -82,11 +104,16 @@ impl IoState {
         }
     }
 
-    /// Counts bytes in; gives how many came so far in this exchange.
-    fn count(&self, bytes: usize) -> io::Result<usize> {
+    /// Notes that a read has ended.
+    fn note_read(&self) {
+        self.reads.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Counts bytes in.
+    fn count(&self, bytes: usize) -> io::Result<()> {
         if self.exchange.load(Ordering::Acquire) == IDLE {
             self.unsolicited.store(true, Ordering::Release);
-            return Ok(bytes);
+            return Ok(());
         }
         let received = self.received.fetch_add(bytes, Ordering::AcqRel) + bytes;
         if received > MAX_HEAD_BYTES {
@@ -95,7 +122,7 @@ impl IoState {
                 format!("{received} bytes of interim responses and no final one"),
             ));
         }
-        Ok(received)
+        Ok(())
     }
 }
 
@@ -122,10 +149,8 @@ pin_project_lite::pin_project! {
         guard: G,
         state: Arc<IoState>,
         waker: Waker,
-        // A read is pending, and `waker` will tell when there is something.
+        // The driver's read is pending, and `waker` will tell when there is something.
         pending: bool,
-        // What the second read of a turn ran into, told at the next.
-        deferred: Option<io::Error>,
     }
 }
 
@@ -138,13 +163,27 @@ impl<I, G> PooledIo<I, G> {
             state,
             waker,
             pending: false,
-            deferred: None,
         }
     }
 }
 
 impl<I: Read, G> Read for PooledIo<I, G> {
     fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        // hyper looks at the socket whenever it is polled, for whatever reason.
+        if self.pending && !self.state.unread() {
+            return Poll::Pending;
+        }
+        self.poll_read_again(cx, buf)
+    }
+}
+
+impl<I: Read, G> PooledIo<I, G> {
+    #[inline(never)]
+    fn poll_read_again(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
@@ -156,49 +195,39 @@ impl<I: Read, G> Read for PooledIo<I, G> {
             *this.pending = false;
             return this.io.poll_read(cx, buf);
         }
-        // hyper looks at the socket whenever it is polled, for whatever reason.
-        if *this.pending && !this.state.unread() {
-            return Poll::Pending;
-        }
         this.state.readable.store(false, Ordering::Release);
         let mut noting = Context::from_waker(this.waker);
-        let polled = match this.deferred.take() {
-            Some(error) => Poll::Ready(Err(error)),
-            None if this.state.exchange.load(Ordering::Acquire) == HEAD_ARRIVED => {
-                this.io.poll_read(&mut noting, buf)
-            }
-            None => poll_read_counting(this.io, &mut noting, buf, this.state, this.deferred),
+        let exchange = this.state.exchange.load(Ordering::Acquire);
+        let first = exchange == AWAITING_HEAD && this.state.reads.load(Ordering::Relaxed) == 0;
+        let polled = if first || exchange == HEAD_ARRIVED {
+            this.io.poll_read(&mut noting, buf)
+        } else {
+            poll_read_counting(this.io, &mut noting, buf, this.state)
         };
-        *this.pending = polled.is_pending();
+        if exchange == AWAITING_HEAD && matches!(polled, Poll::Ready(Ok(()))) {
+            this.state.note_read();
+        }
+        *this.pending = polled.is_pending() && !this.state.may_become_tunnel();
         polled
     }
 }
 
 /// Reads, and counts what was read.
-#[inline(never)]
+#[cold]
 fn poll_read_counting<I: Read>(
-    mut io: Pin<&mut I>,
+    io: Pin<&mut I>,
     noting: &mut Context<'_>,
     mut buf: ReadBufCursor<'_>,
     state: &IoState,
-    deferred: &mut Option<io::Error>,
 ) -> Poll<io::Result<()>> {
     let size = buf.remaining().min(STAGE);
     let mut memory = [MaybeUninit::uninit(); STAGE];
     let mut staged = ReadBuf::uninit(&mut memory[..size]);
-    ready!(io.as_mut().poll_read(noting, staged.unfilled()))?;
+    ready!(io.poll_read(noting, staged.unfilled()))?;
     let bytes = staged.filled();
-    if bytes.is_empty() {
-        return Poll::Ready(Ok(()));
-    }
-    buf.put_slice(bytes);
-    let received = state.count(bytes.len())?;
-    if bytes.len() == received
-        && received == size
-        && buf.remaining() > 0
-        && let Poll::Ready(Err(error)) = io.poll_read(noting, buf)
-    {
-        *deferred = Some(error);
+    if !bytes.is_empty() {
+        buf.put_slice(bytes);
+        state.count(bytes.len())?;
     }
     Poll::Ready(Ok(()))
 }

@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Response;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tollgate_admission::Returned;
 use tollgate_core::{CloseReason, Timings};
 
 use crate::conn::Conn;
-use crate::erased::ErasedBody;
 use crate::hint::{self, KeepAliveHint};
 use crate::origin_pool::OriginPool;
 use crate::request::Replay;
-use crate::sender::{Sender, Sent};
+use crate::sender::{Outgoing, Sender, Sent};
 
 /// The right to one exchange on one connection, and the duty to give it back.
 ///
@@ -76,10 +75,15 @@ impl Lease {
 
     /// Whether the peer may have closed it while nobody looked: it has served before, or has been
     /// open for a while without serving anybody.
+    #[inline]
     pub(crate) fn may_be_stale(&self) -> bool {
         const A_WHILE: Duration = Duration::from_millis(100);
         let opened_at = self.conn.opened_at;
         self.reused || self.granted_at.saturating_duration_since(opened_at) >= A_WHILE
+    }
+
+    pub(crate) fn reused(&self) -> bool {
+        self.reused
     }
 
     /// What the caller may know of the connection.
@@ -134,7 +138,7 @@ impl Lease {
 
     /// Hands the request to hyper. `keep` asks to keep what it takes to send it once more.
     #[inline]
-    pub(crate) fn send(&mut self, request: Request<ErasedBody>, keep: bool) {
+    pub(crate) fn send(&mut self, request: &mut Outgoing, keep: bool) {
         self.stage = Stage::Sent;
         self.conn.io.exchange_begins();
         if let Some(sender) = &mut self.sender {
@@ -143,6 +147,7 @@ impl Lease {
     }
 
     /// Looks for the head of the response.
+    #[inline]
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Sent> {
         let sender = self.sender.as_mut();
         let sender = sender.expect("a lease has its sender until it is over");
@@ -197,6 +202,7 @@ impl Lease {
     }
 
     /// Whether it was given back, parked, or has become a tunnel.
+    #[inline]
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Over | Stage::Tunnel)
     }
@@ -204,6 +210,7 @@ impl Lease {
     /// The caller is done with the response: gives the lease back, now if hyper has finished with the
     /// exchange (with the request's body too), else as soon as it has. The second time it does
     /// nothing.
+    #[inline]
     pub(crate) fn end(&mut self, dropped_early: bool) {
         if self.is_over() {
             return;
@@ -265,6 +272,7 @@ impl Lease {
                 self.conn.set_reason(reason);
                 Returned::Retire(reason)
             }
+            None if self.hint == KeepAliveHint::default() => Returned::reusable(),
             None => Returned::Reusable {
                 idle_for: self.hint.idle_for(),
                 remaining_uses: self.hint.remaining_uses(),

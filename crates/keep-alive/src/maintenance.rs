@@ -144,6 +144,9 @@ impl Inner {
     /// Whether something has come up that is due before maintenance looks here again.
     #[inline]
     pub(crate) fn needs_earlier_look_locked(&mut self) -> bool {
+        if !self.engine.ticks_sooner() {
+            return false;
+        }
         let Some(due) = self.engine.next_tick() else {
             return false;
         };

@@ -152,23 +152,24 @@ impl OriginPool {
     }
 
     /// Asks for a lease.
+    #[inline]
     pub(crate) fn demand(self: &Arc<Self>, demand: Demand) -> Result<Demanded, KeepAliveError> {
         let now = Instant::now();
         let admission = self.with(|inner| match inner.engine.demand(now, demand) {
-            Admission::Granted(grant) => Admission::Granted((inner.checkout_locked(&grant), grant)),
-            Admission::Queued(ticket) => Admission::Queued(ticket),
-            Admission::Refused(refusal) => Admission::Refused(refusal),
+            Admission::Granted(grant) => {
+                let (conn, sender) = inner.checkout_locked(grant.resource);
+                let lease = Lease::new(self.clone(), conn, sender, grant.reused, now);
+                Ok(Demanded::Lease(lease))
+            }
+            Admission::Queued(ticket) => Ok(Demanded::Wait(ticket)),
+            Admission::Refused(refusal) => Err(refusal),
         });
-        match admission {
-            Admission::Granted((taken, grant)) => {
-                Ok(Demanded::Lease(self.lease(taken, grant, now)))
-            }
-            Admission::Queued(ticket) => {
-                self.observe_queued();
-                Ok(Demanded::Wait(ticket))
-            }
-            Admission::Refused(refusal) => Err(self.refused(refusal)),
+        match &admission {
+            Ok(Demanded::Lease(lease)) => self.observe_granted(Duration::ZERO, lease.reused()),
+            Ok(Demanded::Wait(_)) => self.observe_queued(),
+            Err(_) => {}
         }
+        admission.map_err(|refusal| self.refused(refusal))
     }
 
     /// Asks whether a ticket's turn has come.
@@ -177,7 +178,7 @@ impl OriginPool {
         let polled = self.with(|inner| match inner.engine.poll(ticket, now, cx.waker()) {
             Poll::Ready(Ok(mut grant)) => {
                 grant.waited = grant.waited.max(QUEUED);
-                Ok(Ok((inner.checkout_locked(&grant), grant)))
+                Ok(Ok((inner.checkout_locked(grant.resource), grant)))
             }
             Poll::Ready(Err(mut refusal)) => {
                 refusal.waited = refusal.waited.max(QUEUED);
@@ -209,12 +210,17 @@ impl OriginPool {
         grant: Grant,
         now: Instant,
     ) -> Lease {
+        self.observe_granted(grant.waited, grant.reused);
+        Lease::new(self.clone(), conn, sender, grant.reused, now)
+    }
+
+    #[inline]
+    fn observe_granted(&self, waited: Duration, reused: bool) {
         self.observe(|| Event::Granted {
             origin: &self.origin,
-            waited: grant.waited,
-            reused: grant.reused,
+            waited,
+            reused,
         });
-        Lease::new(self.clone(), conn, sender, grant.reused, now)
     }
 
     fn refused(&self, refusal: Refusal<DialFailure>) -> KeepAliveError {
@@ -322,6 +328,7 @@ impl OriginPool {
     ///
     /// Its panic ends here: it would come in the middle of a transition, in a destructor or in a dial
     /// that belongs to others.
+    #[inline]
     pub(crate) fn observe<'a>(&'a self, event: impl FnOnce() -> Event<'a>) {
         if let Some(observer) = &self.shared.observer {
             let event = event();
@@ -355,8 +362,9 @@ impl OriginPool {
 
 impl Inner {
     /// Takes the sender of a granted connection.
-    fn checkout_locked(&mut self, grant: &Grant) -> (Arc<Conn>, Sender) {
-        let entry = self.conns[grant.resource.index()].as_mut();
+    #[inline]
+    fn checkout_locked(&mut self, granted: ResourceId) -> (Arc<Conn>, Sender) {
+        let entry = self.conns[granted.index()].as_mut();
         let entry = entry.expect("a granted resource has an entry until it is gone");
         let sender = entry
             .sender

@@ -86,12 +86,9 @@ where
     type Future = KeepAliveFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), KeepAliveError>> {
-        loop {
-            // One that died while it was reserved is replaced.
-            self.ready.take_if(|lease| lease.is_dead());
-            if self.ready.is_some() {
-                return Poll::Ready(Ok(()));
-            }
+        // One that died while it was reserved is replaced.
+        self.ready.take_if(|lease| lease.is_dead());
+        while self.ready.is_none() {
             match &mut self.state {
                 State::Idle => match self.pool.demand(Demand::new()) {
                     Ok(Demanded::Lease(lease)) => self.ready = Some(lease),
@@ -108,9 +105,10 @@ where
                     }
                     Err(error) => self.state = State::Failed(error),
                 },
-                State::Failed(_) => return Poll::Ready(Ok(())),
+                State::Failed(_) => break,
             }
         }
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> KeepAliveFuture {
@@ -122,7 +120,8 @@ where
         // Called without being ready, which breaks Tower's contract, it waits inside the call.
         self.state = State::Idle;
         let call = Call::new(self.owner.clone(), self.pool.clone());
-        KeepAliveFuture::new(call, request.map(ErasedBody::new), self.ready.take())
+        let mut request = Some(request.map(ErasedBody::new));
+        KeepAliveFuture::new(call, &mut request, self.ready.take())
     }
 }
 

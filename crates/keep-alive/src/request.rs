@@ -8,6 +8,7 @@ use crate::erased::ErasedBody;
 
 /// Gives the request the URI form its destination expects (RFC 9112 section 3.2): origin form, and
 /// authority form for CONNECT.
+#[inline]
 pub(crate) fn put_uri_in_wire_form(request: &mut Request<ErasedBody>) {
     if request.method() == Method::CONNECT {
         // hyper writes the authority alone; a path would be refused by every proxy.

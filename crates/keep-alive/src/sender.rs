@@ -17,6 +17,9 @@ use crate::request::{self, Replay};
 /// What became of a request that was handed to hyper.
 pub(crate) type Sent = Result<Response<Incoming>, TrySendError<Request<ErasedBody>>>;
 
+/// A request on its way down, left where it is until hyper takes it: it is large to move.
+pub(crate) type Outgoing = Option<Request<ErasedBody>>;
+
 /// The sending end of a connection, with the memory for one exchange.
 ///
 /// hyper's future has no name. Its type is forgotten here once a connection, and not once a request,
@@ -45,7 +48,7 @@ where
 pub(crate) trait Sending: Send + Sync {
     /// Hands a request to hyper, in the form that the protocol wants. `keep` asks to keep what it
     /// takes to send it once more.
-    fn send(self: Pin<&mut Self>, request: Request<ErasedBody>, host: &HeaderValue, keep: bool);
+    fn send(self: Pin<&mut Self>, request: &mut Outgoing, host: &HeaderValue, keep: bool);
 
     /// Looks for the response head. Once it is there, only [`forget`](Self::forget) may follow.
     fn poll_head(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent>;
@@ -78,20 +81,18 @@ where
     M: Fn(&mut SendRequest<ErasedBody>, Request<ErasedBody>) -> F + Send + Sync,
     F: Future<Output = Sent> + Send,
 {
-    fn send(
-        self: Pin<&mut Self>,
-        mut request: Request<ErasedBody>,
-        host: &HeaderValue,
-        keep: bool,
-    ) {
+    fn send(self: Pin<&mut Self>, request: &mut Outgoing, host: &HeaderValue, keep: bool) {
         let mut this = self.project();
-        request::put_uri_in_wire_form(&mut request);
+        let Some(outgoing) = request else { return };
+        request::put_uri_in_wire_form(outgoing);
         if keep {
-            *this.replay = Replay::of(&request);
+            *this.replay = Replay::of(outgoing);
         }
-        request::put_host(&mut request, host);
-        let head = (this.send)(this.sender, request);
-        this.head.set(Some(SyncWrapper::new(head)));
+        request::put_host(outgoing, host);
+        if let Some(outgoing) = request.take() {
+            let head = (this.send)(this.sender, outgoing);
+            this.head.set(Some(SyncWrapper::new(head)));
+        }
     }
 
     fn poll_head(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {

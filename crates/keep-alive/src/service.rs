@@ -242,7 +242,8 @@ where
         match origins.of_uri(request.uri(), shared) {
             Some(pool) => {
                 let call = Call::new(self.owner.clone(), pool);
-                KeepAliveFuture::new(call, request.map(ErasedBody::new), None)
+                let mut request = Some(request.map(ErasedBody::new));
+                KeepAliveFuture::new(call, &mut request, None)
             }
             None => KeepAliveFuture::failed(KeepAliveError::new(
                 KeepAliveErrorKind::InvalidRequest,

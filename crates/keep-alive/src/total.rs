@@ -92,6 +92,7 @@ impl Shared {
 
     /// Whether a connection must be given up, at the end of its exchange, for an origin that has
     /// none at all and has waited longer than `own_head`, the longest-waiting request of its own.
+    #[inline]
     pub(crate) fn must_yield(&self, origin: &Origin, own_head: Option<Instant>) -> bool {
         let Some(cap) = self.total.as_ref().filter(|cap| cap.is_starving()) else {
             return false;
@@ -100,6 +101,7 @@ impl Shared {
     }
 
     /// A lease was returned: if someone waits for a place, an idle connection is closed for them.
+    #[inline]
     pub(crate) fn lease_returned(&self) {
         if self.total.as_ref().is_some_and(TotalCap::is_starving) {
             self.reclaim_oldest();

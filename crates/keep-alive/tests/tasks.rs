@@ -100,6 +100,9 @@ async fn nothing_is_dialled_after_the_demand_is_gone() {
     stack
         .settled(|s| s.in_flight + s.queued + s.connecting == 0)
         .await;
+    // The calls that were on their way have taken their connections along: what is left is the
+    // server's listener and the pool's one task.
+    eventually(|| alive() == 2).await;
     upstream.settled(|stats| stats.live == stats.idle).await;
     let (accepted, tasks) = (upstream.accepted(), alive());
     for _ in 0..50 {

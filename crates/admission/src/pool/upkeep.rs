@@ -6,7 +6,6 @@ use tokio::time::Instant;
 use tollgate_core::CloseReason;
 
 use crate::pool::{Pool, PoolConfig, ResourceId, ResourceInfo};
-use crate::queue::earlier;
 
 /// How often `min_idle` is looked after: a server that closes what it has just accepted is not
 /// dialled more often for its sake.
@@ -18,6 +17,8 @@ const IN_USE_FOR: Duration = Duration::from_secs(300);
 pub(crate) struct Upkeep {
     /// Not later than the next thing to do; `None` if there is nothing.
     due: Option<Instant>,
+    /// `due` has become earlier since somebody asked.
+    sooner: bool,
     /// Opens that are wanted whether anybody waits or not.
     spare: usize,
     refilled: Option<Instant>,
@@ -30,6 +31,7 @@ impl Upkeep {
     pub(crate) const fn new() -> Self {
         Self {
             due: None,
+            sooner: false,
             spare: 0,
             refilled: None,
             demands: 0,
@@ -62,7 +64,12 @@ impl Upkeep {
     /// There is something to do at `at`.
     #[inline]
     pub(crate) fn at(&mut self, at: Option<Instant>) {
-        self.due = earlier(self.due, at);
+        if let Some(at) = at
+            && self.due.is_none_or(|due| at < due)
+        {
+            self.due = Some(at);
+            self.sooner = true;
+        }
     }
 }
 
@@ -73,6 +80,13 @@ impl<E: Clone> Pool<E> {
     #[inline]
     pub const fn next_tick(&self) -> Option<Instant> {
         self.upkeep.due
+    }
+
+    /// Whether [`next_tick`](Self::next_tick) has become earlier since this was last asked: then a
+    /// timer that was set by it is late.
+    #[inline]
+    pub const fn ticks_sooner(&mut self) -> bool {
+        std::mem::replace(&mut self.upkeep.sooner, false)
     }
 
     /// Closes what has been idle or has lived long enough, ends a back-off that is over, refuses
