@@ -9,14 +9,14 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 use tollgate_core::RefuseReason;
 
-use super::{Step, steps};
+use super::{Inputs, Step, steps};
 use crate::queue::Peek;
 use crate::tests::wakes::Wakes;
 use crate::{Admission, Demand, Gate, GateConfig, Machine, Ticket};
 
 const MILLI: Duration = Duration::from_millis(1);
 
-struct World {
+pub(super) struct World {
     gate: Gate,
     config: GateConfig,
     now: Instant,
@@ -25,6 +25,7 @@ struct World {
     held: usize,
     lowered_from: usize,
     drained: bool,
+    pub(super) inputs: Inputs,
 }
 
 fn limit(n: usize) -> NonZeroUsize {
@@ -32,7 +33,7 @@ fn limit(n: usize) -> NonZeroUsize {
 }
 
 impl World {
-    fn new(max: usize, max_waiting: usize) -> Self {
+    pub(super) fn new(max: usize, max_waiting: usize) -> Self {
         let config = GateConfig::new(limit(max)).max_waiting(max_waiting);
         let config = config.acquire_timeout(MILLI * 300);
         Self {
@@ -44,34 +45,48 @@ impl World {
             held: 0,
             lowered_from: 0,
             drained: false,
+            inputs: Inputs::default(),
         }
     }
 
-    fn step(&mut self, step: Step) {
+    pub(super) fn step(&mut self, step: Step) {
+        let before = self.inputs.total();
         match step.kind % 16 {
-            0..=4 => self.demand(step),
             5..=7 => self.poll_some(step),
             8 => self.cancel(step),
             9..=11 if self.held > 0 => {
+                self.inputs.note("release");
                 self.held -= 1;
                 self.gate.release(self.now);
             }
-            12 => self.now += MILLI * u32::from(step.b % 100),
-            13 => self.gate.tick(self.now),
+            12 => {
+                self.inputs.note("time");
+                self.now += MILLI * u32::from(step.b % 100);
+            }
+            13 => {
+                self.inputs.note("tick");
+                self.gate.tick(self.now);
+            }
             14 if step.a.is_multiple_of(4) => {
+                self.inputs.note("reconfigure");
                 self.lowered_from = self.gate.stats().in_flight;
                 self.config.limit = limit(usize::from(step.b % 5));
                 self.gate.reconfigure(self.now, self.config);
             }
             15 if step.a % 32 == 0 => {
+                self.inputs.note("drain");
                 self.drained = true;
                 self.gate.drain(self.now);
             }
             _ => {}
         }
+        if self.inputs.total() == before {
+            self.demand(step);
+        }
     }
 
     fn demand(&mut self, step: Step) {
+        self.inputs.note("demand");
         let hard = (step.a % 4 == 0).then(|| self.now + MILLI * u32::from(step.b % 400));
         let over = hard.is_some_and(|at| at <= self.now);
         let retry = step.b % 8 == 0;
@@ -111,6 +126,7 @@ impl World {
         let Some(ticket) = self.some_ticket(step) else {
             return;
         };
+        self.inputs.note("poll");
         let over = self.tickets[&ticket].is_some_and(|at| at <= self.now);
         let (_, waker) = Wakes::new();
         match self.gate.poll(ticket, self.now, &waker) {
@@ -133,12 +149,13 @@ impl World {
 
     fn cancel(&mut self, step: Step) {
         if let Some(ticket) = self.some_ticket(step) {
+            self.inputs.note("cancel");
             self.gate.cancel(ticket, self.now);
             self.tickets.remove(&ticket);
         }
     }
 
-    fn check(&mut self) {
+    pub(super) fn check(&mut self) {
         drop(self.gate.take_effects());
         let mut somebody_waits = false;
         for ticket in std::mem::take(&mut self.line) {
@@ -176,7 +193,7 @@ impl World {
         );
     }
 
-    fn wind_up(mut self) {
+    pub(super) fn wind_up(mut self) {
         for ticket in self.tickets.keys() {
             self.gate.cancel(*ticket, self.now);
         }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 use tollgate_core::{CloseReason, RefuseReason};
 
-use super::steps;
+use super::{Inputs, steps};
 use crate::queue::Peek;
 use crate::tests::wakes::Wakes;
 use crate::{
@@ -42,6 +42,7 @@ pub(super) struct World {
     pub(super) drained: bool,
     /// The limit was lowered below what was open.
     pub(super) excess: usize,
+    pub(super) inputs: Inputs,
 }
 
 pub(super) struct Asked {
@@ -87,6 +88,7 @@ impl World {
             errors: 0,
             drained: false,
             excess: 0,
+            inputs: Inputs::default(),
         }
     }
 
@@ -127,6 +129,7 @@ impl World {
 
     /// Polls a ticket and books what comes of it.
     pub(super) fn poll(&mut self, ticket: Ticket) {
+        self.inputs.note("poll");
         let asked = &self.tickets[&ticket];
         let over = self.is_over(ticket);
         match self.pool.poll(ticket, self.now, &asked.waker) {

@@ -45,8 +45,8 @@ pub(super) fn config() -> impl Strategy<Value = PoolConfig> {
 
 impl World {
     pub(super) fn step(&mut self, step: Step, before: &Before) {
+        let inputs = self.inputs.total();
         match step.kind % 32 {
-            0..=5 => self.demand(step, before),
             6..=8 => self.poll_some(step),
             9 => self.cancel(step),
             10..=12 => self.start_open(),
@@ -62,9 +62,13 @@ impl World {
             30 => self.rarely(step),
             _ => {}
         }
+        if self.inputs.total() == inputs {
+            self.demand(step, before);
+        }
     }
 
     fn demand(&mut self, step: Step, before: &Before) {
+        self.inputs.note("demand");
         let hard_deadline = match step.a % 4 {
             0 => Some(self.now + MILLI * u32::from(step.b % 400)),
             _ => None,
@@ -138,6 +142,7 @@ impl World {
         let mut tickets: Vec<_> = self.tickets.keys().copied().collect();
         tickets.sort_unstable_by_key(|ticket| ticket.0.index);
         if let Some(at) = step.pick(tickets.len()) {
+            self.inputs.note("cancel");
             self.pool.cancel(tickets[at], self.now);
             self.tickets.remove(&tickets[at]);
             self.line.retain(|each| *each != tickets[at]);
@@ -145,6 +150,7 @@ impl World {
     }
 
     fn start_open(&mut self) {
+        self.inputs.note("start_open");
         self.pause_may_be_over();
         let wanted = self.pool.wants_open(self.now);
         let started = self.pool.start_open(self.now);
@@ -172,6 +178,7 @@ impl World {
         if self.opening == 0 {
             return;
         }
+        self.inputs.note("opened");
         self.opening -= 1;
         let capacity = if step.a % 8 == 0 { 3 } else { 1 };
         let id = self.pool.opened(self.now, one_or_more(capacity));
@@ -186,6 +193,7 @@ impl World {
         if self.opening == 0 {
             return;
         }
+        self.inputs.note("open_failed");
         self.opening -= 1;
         self.errors += 1;
         self.pause_may_be_over();
@@ -248,12 +256,14 @@ impl World {
         if step.b % 4 == 0
             && let Some(resource) = self.stale.pop()
         {
+            self.inputs.note("stale lease_returned");
             let returned = Returned::reusable();
             return self.pool.lease_returned(resource, self.now, returned);
         }
         let Some(at) = step.pick(self.held.len()) else {
             return;
         };
+        self.inputs.note("lease_returned");
         let resource = self.held.swap_remove(at);
         let returned = match step.b % 8 {
             0 => Returned::Retire(CloseReason::PeerClose),
@@ -281,6 +291,7 @@ impl World {
         let Some(at) = step.pick(among) else {
             return;
         };
+        self.inputs.note("resource_gone");
         let resource = *sockets[at].0;
         let gone = self
             .pool
@@ -297,6 +308,7 @@ impl World {
     }
 
     fn time_passes(&mut self, step: Step) {
+        self.inputs.note("time");
         self.advance(
             MILLI
                 * u32::from(if step.a % 4 == 0 {
@@ -308,6 +320,7 @@ impl World {
     }
 
     fn tick(&mut self) {
+        self.inputs.note("tick");
         self.pause_may_be_over();
         if let Some(timeout) = self.config.idle_timeout {
             for info in self.pool.resources() {
@@ -346,6 +359,7 @@ impl World {
 
     fn credit_changed(&mut self, step: Step) {
         if let Some(resource) = self.some_socket(step) {
+            self.inputs.note("credit_changed");
             let capacity = usize::from(step.b % 4);
             let state = self.pool.resource(resource).map(|info| info.state);
             if state == Some(crate::ResourceState::Live) {
@@ -357,6 +371,7 @@ impl World {
 
     fn retire(&mut self, step: Step) {
         if let Some(resource) = self.some_socket(step) {
+            self.inputs.note("retire");
             self.pool.retire(resource, CloseReason::AddressGone);
         }
     }
@@ -364,14 +379,21 @@ impl World {
     fn from_outside(&mut self, step: Step) {
         match step.a % 5 {
             0 => {
+                self.inputs.note("reclaim_oldest_idle");
                 let oldest = self.pool.oldest_idle();
                 assert_eq!(self.pool.reclaim_oldest_idle(), oldest.is_some());
             }
-            1 => self.pool.warm(usize::from(step.b % 4)),
-            2 => self
-                .pool
-                .expect_leases(self.now, one_or_more(usize::from(step.b % 3))),
+            1 => {
+                self.inputs.note("warm");
+                self.pool.warm(usize::from(step.b % 4));
+            }
+            2 => {
+                self.inputs.note("expect_leases");
+                let leases = one_or_more(usize::from(step.b % 3));
+                self.pool.expect_leases(self.now, leases);
+            }
             3 if self.opening > 0 => {
+                self.inputs.note("open_abandoned");
                 self.opening -= 1;
                 self.pool.open_abandoned(self.now);
                 if let BackingOff::Probing { started, .. } = &mut self.back_off {
@@ -379,6 +401,7 @@ impl World {
                 }
             }
             _ => {
+                self.inputs.note("retire_idle_until");
                 let until = self.now - MILLI * 50;
                 self.pool.retire_idle_until(until, CloseReason::Idle);
                 let oldest = self.pool.oldest_idle();
@@ -390,11 +413,13 @@ impl World {
     fn rarely(&mut self, step: Step) {
         match step.a % 16 {
             0 => {
+                self.inputs.note("drain");
                 self.pool.drain(self.now);
                 self.drained = true;
                 self.back_off = BackingOff::Normal { failures: 0 };
             }
             1..=4 => {
+                self.inputs.note("reconfigure");
                 let max_open = one_or_more(usize::from(step.b % 5));
                 let max_idle = usize::from(step.b % 4);
                 self.config = self.config.clone().max_open(max_open).max_idle(max_idle);

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 use tollgate_core::CloseReason;
 
-use super::{Step, steps};
+use super::{Inputs, Step, steps};
 use crate::{
     Admission, Demand, Machine, Place, Pool, PoolConfig, ResourceId, Returned, Ticket, Total,
 };
@@ -17,10 +17,11 @@ use crate::{
 const MILLI: Duration = Duration::from_millis(1);
 
 /// Pools, their total, and an owner that does what the protocol says.
-struct World {
+pub(super) struct World {
     pools: Vec<Origin>,
     total: Total<usize>,
     now: Instant,
+    pub(super) inputs: Inputs,
 }
 
 struct Origin {
@@ -33,7 +34,7 @@ struct Origin {
 }
 
 impl World {
-    fn new(max: usize, origins: usize, max_open: usize) -> Self {
+    pub(super) fn new(max: usize, origins: usize, max_open: usize) -> Self {
         let limit = |n| NonZeroUsize::new(n).expect("at least one");
         let origin = |_| {
             let config = PoolConfig::new().max_open(limit(max_open));
@@ -50,13 +51,15 @@ impl World {
             pools: (0..origins).map(origin).collect(),
             total: Total::new(limit(max)),
             now: Instant::now(),
+            inputs: Inputs::default(),
         }
     }
 
-    fn step(&mut self, step: Step) {
+    pub(super) fn step(&mut self, step: Step) {
         let at = usize::from(step.b) % self.pools.len();
+        let before = self.inputs.total();
         match step.kind % 16 {
-            0..=3 => self.demand(at),
+            0..=3 => {}
             4..=6 => self.collect(at, step),
             7 => self.cancel(at, step),
             8 | 9 => self.opened(at),
@@ -65,11 +68,15 @@ impl World {
             14 => self.some_socket_gone(at, step),
             _ => self.tick(at, step),
         }
+        if self.inputs.total() == before {
+            self.demand(at);
+        }
         self.settle();
         self.check();
     }
 
     fn demand(&mut self, at: usize) {
+        self.inputs.note("demand");
         let origin = &mut self.pools[at];
         match origin.pool.demand(self.now, Demand::new()) {
             Admission::Granted(grant) => origin.held.push(grant.resource),
@@ -83,6 +90,7 @@ impl World {
         let Some(index) = step.pick(origin.tickets.len()) else {
             return;
         };
+        self.inputs.note("poll");
         match origin
             .pool
             .poll(origin.tickets[index], self.now, Waker::noop())
@@ -97,6 +105,7 @@ impl World {
     fn cancel(&mut self, at: usize, step: Step) {
         let origin = &mut self.pools[at];
         if let Some(index) = step.pick(origin.tickets.len()) {
+            self.inputs.note("cancel");
             let ticket = origin.tickets.remove(index);
             origin.pool.cancel(ticket, self.now);
         }
@@ -105,6 +114,7 @@ impl World {
     fn opened(&mut self, at: usize) {
         let origin = &mut self.pools[at];
         if origin.opening > 0 {
+            self.inputs.note("opened");
             origin.opening -= 1;
             let id = origin.pool.opened(self.now, NonZeroUsize::MIN);
             origin.sockets.insert(id, false);
@@ -114,6 +124,7 @@ impl World {
     fn open_failed(&mut self, at: usize) {
         let origin = &mut self.pools[at];
         if origin.opening > 0 {
+            self.inputs.note("open_failed");
             origin.opening -= 1;
             origin.pool.open_failed(self.now, 0);
             self.release();
@@ -125,10 +136,12 @@ impl World {
         let Some(index) = step.pick(origin.held.len()) else {
             return;
         };
+        self.inputs.note("lease_returned");
         let resource = origin.held.swap_remove(index);
         let head = origin.pool.head_waiting_since();
         let gives_way = self.total.is_blocking() && self.total.gives_way(&at, head);
         let returned = if gives_way {
+            self.inputs.note("gives_way");
             Returned::Retire(CloseReason::Reclaimed)
         } else {
             Returned::reusable()
@@ -148,12 +161,14 @@ impl World {
                 return;
             };
             assert!(oldest.pool.reclaim_oldest_idle());
+            self.inputs.note("reclaimed");
             self.total.reclaimed();
         }
     }
 
     /// A place is free; whoever gets it starts an open or passes it on.
     fn release(&mut self) {
+        self.inputs.note("release");
         while let Some(at) = self.total.release() {
             if self.pools[at].pool.start_open(self.now) {
                 self.pools[at].opening += 1;
@@ -175,6 +190,7 @@ impl World {
     }
 
     fn gone(&mut self, at: usize, id: ResourceId) {
+        self.inputs.note("resource_gone");
         let origin = &mut self.pools[at];
         assert!(
             origin
@@ -188,6 +204,7 @@ impl World {
     }
 
     fn tick(&mut self, at: usize, step: Step) {
+        self.inputs.note("tick");
         self.now += MILLI * u32::from(step.a % 100);
         self.pools[at].pool.tick(self.now);
     }
@@ -207,6 +224,7 @@ impl World {
         }
         for (at, origin) in self.pools.iter().enumerate() {
             if self.total.is_blocking() && !origin.pool.wants_open(self.now) {
+                self.inputs.note("withdraw");
                 self.total.withdraw(&at);
             }
         }
@@ -221,6 +239,7 @@ impl World {
     }
 
     fn start(&mut self, at: usize) -> bool {
+        self.inputs.note("acquire");
         let origin = &mut self.pools[at];
         let since = origin.pool.head_waiting_since().unwrap_or(self.now);
         let holds_none = origin.pool.places() == 0;
