@@ -41,14 +41,6 @@ fn ready<S: Service<Req>>(service: &mut S) -> Poll<Result<(), S::Error>> {
     task::spawn(std::future::poll_fn(|cx| service.poll_ready(cx))).poll()
 }
 
-fn waiting<S: Service<Req> + Clone>(
-    service: &S,
-) -> task::Spawn<impl Future<Output = Result<S, S::Error>>> {
-    let mut task = task::spawn(service.clone().ready_oneshot());
-    assert!(task.poll().is_pending());
-    task
-}
-
 /// A shed request that keeps its clone must not keep a place: tower's does, and the next caller is
 /// shed with nothing in flight.
 #[tokio::test]
