@@ -23,7 +23,8 @@ impl OriginPool {
     }
 
     pub(crate) fn set_limit(self: &Arc<Self>, max: NonZeroUsize) {
-        let config = self.shared.config.engine(max).seed(Shared::next_seed());
+        let config = self.shared.config.engine(&self.origin, max);
+        let config = config.seed(Shared::next_seed());
         let from = self.with(|inner| {
             let from = inner.engine.config().max_open.get();
             inner.engine.reconfigure(Instant::now(), config);

@@ -7,6 +7,7 @@ use tollgate_admission::PoolConfig;
 use tollgate_core::Origin;
 
 use crate::layer::Observed;
+use crate::origin_options::KeepAliveOriginOptions;
 
 /// A starting point taken from the article that describes the incident this library is for; not
 /// measured. The crate's front page says how to choose.
@@ -41,7 +42,7 @@ pub(crate) struct Config {
     pub(crate) retry: RetryPolicy,
     pub(crate) quarantine: Option<Duration>,
     pub(crate) timings_in_extensions: bool,
-    pub(crate) overrides: Vec<(Origin, NonZeroUsize)>,
+    pub(crate) overrides: Vec<(Origin, KeepAliveOriginOptions)>,
     pub(crate) observer: Option<Observed>,
 }
 
@@ -69,27 +70,50 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The cap of one origin.
-    pub(crate) fn limit(&self, origin: &Origin) -> NonZeroUsize {
-        let own = self
+    /// What one origin has of its own.
+    fn own(&self, origin: &Origin) -> KeepAliveOriginOptions {
+        let own = self.overrides.iter().find(|(named, _)| named == origin);
+        own.map_or_else(KeepAliveOriginOptions::new, |(_, options)| *options)
+    }
+
+    /// What one origin has of its own, to change it.
+    pub(crate) fn own_mut(&mut self, origin: Origin) -> &mut KeepAliveOriginOptions {
+        let known = self
             .overrides
             .iter()
-            .rev()
-            .find(|(named, _)| named == origin);
-        own.map_or(self.max_connections_per_origin, |(_, max)| *max)
+            .position(|(named, _)| *named == origin);
+        let at = known.unwrap_or_else(|| {
+            self.overrides.push((origin, KeepAliveOriginOptions::new()));
+            self.overrides.len() - 1
+        });
+        &mut self.overrides[at].1
+    }
+
+    /// The cap of one origin.
+    pub(crate) fn limit(&self, origin: &Origin) -> NonZeroUsize {
+        let own = self.own(origin).max_connections;
+        own.unwrap_or(self.max_connections_per_origin)
+    }
+
+    /// The longest time for one open.
+    pub(crate) fn connect_timeout(&self, origin: &Origin) -> Duration {
+        let own = self.own(origin).connect_timeout;
+        own.unwrap_or(self.connect_timeout)
     }
 
     /// The engine's configuration for an origin with this cap.
-    pub(crate) fn engine(&self, max_open: NonZeroUsize) -> PoolConfig {
+    pub(crate) fn engine(&self, origin: &Origin, max_open: NonZeroUsize) -> PoolConfig {
+        let own = self.own(origin);
+        let max_idle = own.max_idle.or(self.max_idle_per_origin);
         PoolConfig::default()
             .max_open(max_open)
-            .max_opening(self.max_connecting_per_origin)
-            .max_waiting(self.max_waiting)
-            .acquire_timeout(self.acquire_timeout)
-            .max_idle(self.max_idle_per_origin.unwrap_or_else(|| max_open.get()))
-            .idle_timeout(Some(self.idle_timeout))
-            .max_lifetime(Some(self.max_lifetime))
-            .min_idle(self.min_idle)
+            .max_opening(own.max_connecting.unwrap_or(self.max_connecting_per_origin))
+            .max_waiting(own.max_waiting.unwrap_or(self.max_waiting))
+            .acquire_timeout(own.acquire_timeout.unwrap_or(self.acquire_timeout))
+            .max_idle(max_idle.unwrap_or_else(|| max_open.get()))
+            .idle_timeout(Some(own.idle_timeout.unwrap_or(self.idle_timeout)))
+            .max_lifetime(Some(own.max_lifetime.unwrap_or(self.max_lifetime)))
+            .min_idle(own.min_idle.unwrap_or(self.min_idle))
             .max_requests(self.max_requests)
     }
 }

@@ -87,7 +87,11 @@ where
     C::Error: Into<BoxError>,
     C::Future: Send,
 {
-    let limit = opening.pool.shared.config.connect_timeout;
+    let limit = opening
+        .pool
+        .shared
+        .config
+        .connect_timeout(&opening.pool.origin);
     let uri = opening.pool.uri.clone();
     // Boxed, so that the memory a dial needs is not held for the connection's life.
     let connecting = Box::pin(async move {

@@ -16,6 +16,7 @@ use crate::deadline::Deadline;
 use crate::erased::ErasedBody;
 use crate::error::{KeepAliveError, KeepAliveErrorKind};
 use crate::lease::Lease;
+use crate::no_retry::NoRetry;
 use crate::origin_pool::{Demanded, OriginPool};
 use crate::sender::Outgoing;
 use crate::service::Owner;
@@ -159,10 +160,13 @@ impl Call {
                 .retire_idle_until(granted_at, CloseReason::PeerEof);
         }
         let kind = match (unsent, replay) {
-            (Some(request), _) if self.attempts <= self.pool.shared.config.retry.unsent => {
+            (Some(request), _)
+                if self.attempts <= self.pool.shared.config.retry.unsent
+                    && !NoRetry::is_in(request.extensions()) =>
+            {
                 return After::Again(request);
             }
-            (None, Some(replay)) if silent => {
+            (None, Some(replay)) if silent && replay.is_allowed() => {
                 self.replayed = true;
                 return After::Again(replay.into_request());
             }

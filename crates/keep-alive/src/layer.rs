@@ -12,6 +12,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::config::{Config, RetryPolicy};
+use crate::origin_options::KeepAliveOriginOptions;
 use crate::service::KeepAlive;
 
 /// Turns a connector into a [`KeepAlive`] pool.
@@ -151,7 +152,14 @@ impl KeepAliveLayer {
     /// Gives one origin a cap of its own.
     #[must_use]
     pub fn origin_max_connections(mut self, origin: Origin, max: NonZeroUsize) -> Self {
-        self.config.overrides.push((origin, max));
+        self.config.own_mut(origin).max_connections = Some(max);
+        self
+    }
+
+    /// Gives one origin options of its own, in the place of those it was given before.
+    #[must_use]
+    pub fn origin(mut self, origin: Origin, options: KeepAliveOriginOptions) -> Self {
+        *self.config.own_mut(origin) = options;
         self
     }
 

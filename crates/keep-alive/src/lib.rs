@@ -74,7 +74,8 @@
 //!
 //! [`KeepAliveError`], by [`KeepAliveErrorKind`]. What was never written is started again up to three
 //! times, whatever its method; an idempotent request without a body is sent once more if a *reused*
-//! connection ended without a byte of answer; see [`RetryPolicy`].
+//! connection ended without a byte of answer; see [`RetryPolicy`]. [`NoRetry`] in a request's extensions
+//! turns both off for that request.
 //!
 //! # Metrics
 //!
@@ -98,6 +99,8 @@ mod io;
 mod layer;
 mod lease;
 mod maintenance;
+mod no_retry;
+mod origin_options;
 mod origin_pool;
 mod origin_service;
 mod origins;
@@ -116,6 +119,8 @@ pub use deadline::Deadline;
 pub use error::{KeepAliveError, KeepAliveErrorKind};
 pub use future::KeepAliveFuture;
 pub use layer::KeepAliveLayer;
+pub use no_retry::NoRetry;
+pub use origin_options::KeepAliveOriginOptions;
 pub use origin_service::KeepAliveOrigin;
 pub use service::KeepAlive;
 pub use stats::{OriginStats, Snapshot};

@@ -91,7 +91,7 @@ impl OriginPool {
         let engine = Pool::new(
             shared
                 .config
-                .engine(shared.config.limit(&origin))
+                .engine(&origin, shared.config.limit(&origin))
                 .seed(Shared::next_seed()),
         );
         let mut inner = Inner {
@@ -175,21 +175,25 @@ impl OriginPool {
     /// Asks whether a ticket's turn has come.
     pub(crate) fn poll_ticket(self: &Arc<Self>, ticket: Ticket, cx: &mut Context<'_>) -> Turn {
         let now = Instant::now();
-        let polled = self.with(|inner| match inner.engine.poll(ticket, now, cx.waker()) {
-            Poll::Ready(Ok(mut grant)) => {
-                grant.waited = grant.waited.max(QUEUED);
-                Ok(Ok((inner.checkout_locked(grant.resource), grant)))
+        let polled = self.with(|inner| {
+            let reserved = inner.engine.is_reserved(ticket);
+            match inner.engine.poll(ticket, now, cx.waker()) {
+                Poll::Ready(Ok(mut grant)) => {
+                    grant.waited = grant.waited.max(QUEUED);
+                    Ok(Ok((inner.checkout_locked(grant.resource), grant)))
+                }
+                Poll::Ready(Err(mut refusal)) => {
+                    refusal.waited = refusal.waited.max(QUEUED);
+                    Ok(Err(refusal))
+                }
+                Poll::Pending => Err((inner.engine.deadline(ticket), reserved)),
             }
-            Poll::Ready(Err(mut refusal)) => {
-                refusal.waited = refusal.waited.max(QUEUED);
-                Ok(Err(refusal))
-            }
-            Poll::Pending => Err(inner.engine.deadline(ticket)),
         });
         match polled {
             Ok(Ok((taken, grant))) => Turn::Come(Ok((self.lease(taken, grant, now), grant.waited))),
             Ok(Err(refusal)) => Turn::Come(Err(self.refused(refusal))),
-            Err(deadline) => Turn::At(deadline),
+            Err((deadline, false)) => Turn::At(deadline),
+            Err((deadline, true)) => Turn::Lost(deadline),
         }
     }
 

@@ -5,6 +5,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
 use crate::erased::ErasedBody;
+use crate::no_retry::NoRetry;
 
 /// Gives the request the URI form its destination expects (RFC 9112 section 3.2): origin form, and
 /// authority form for CONNECT.
@@ -57,6 +58,10 @@ impl Replay {
             headers: (!headers.is_empty()).then(|| headers.clone()),
             extensions: request.extensions().clone(),
         })
+    }
+
+    pub(crate) fn is_allowed(&self) -> bool {
+        !NoRetry::is_in(&self.extensions)
     }
 
     pub(crate) fn into_request(self) -> Request<ErasedBody> {

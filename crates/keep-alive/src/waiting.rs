@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tollgate_admission::Ticket;
+use tollgate_core::Timings;
 
 use crate::error::{KeepAliveError, KeepAliveErrorKind};
 use crate::lease::Lease;
@@ -21,6 +22,8 @@ pin_project_lite::pin_project! {
         pool: Arc<OriginPool>,
         ticket: Option<Ticket>,
         since: Instant,
+        // How many connections closed that were to serve it.
+        lost: u32,
         #[pin]
         sleep: Option<Sleep>,
     }
@@ -40,6 +43,7 @@ impl Waiting {
             pool,
             ticket: Some(ticket),
             since: Instant::now(),
+            lost: 0,
             sleep: None,
         }
     }
@@ -66,6 +70,18 @@ impl Future for Waiting {
                     return Poll::Ready(outcome);
                 }
                 Turn::At(deadline) => deadline,
+                Turn::Lost(deadline) => {
+                    *this.lost += 1;
+                    if *this.lost > this.pool.shared.config.retry.unsent {
+                        // Else a peer that accepts and closes would be dialled for ever.
+                        return Poll::Ready(Err(closed_before_sent(
+                            this.pool,
+                            *this.lost,
+                            *this.since,
+                        )));
+                    }
+                    deadline
+                }
             };
             // Whoever waits sees to it that there is something to wait for.
             crate::dial::start(this.pool);
@@ -87,10 +103,21 @@ impl Future for Waiting {
     }
 }
 
+#[cold]
+fn closed_before_sent(pool: &OriginPool, attempts: u32, since: Instant) -> KeepAliveError {
+    let mut timings = Timings::default();
+    timings.queued = since.elapsed();
+    timings.attempts = attempts;
+    let kind = KeepAliveErrorKind::ClosedBeforeSent;
+    KeepAliveError::new(kind, Some(pool.origin.clone())).with_timings(timings)
+}
+
 /// What a look at a ticket showed.
 pub(crate) enum Turn {
     /// It is over, one way or the other, after this long.
     Come(Result<(Lease, Duration), KeepAliveError>),
     /// It goes on; look again at this time, if there is one.
     At(Option<Instant>),
+    /// It goes on, but the connection that was to serve it closed before it could be collected.
+    Lost(Option<Instant>),
 }

@@ -15,13 +15,13 @@ use hyper_util::client::legacy::connect::Connection;
 use hyper_util::client::legacy::connect::dns::Name;
 use pin_project_lite::pin_project;
 use tollgate_cached_dns::{DnsHandle, Gai, IntoAnswer};
-use tollgate_connect_timeout::ConnectTimeoutLayer;
 use tollgate_core::BoxError;
 use tollgate_dial::{Dial, DialError, DialFailure};
 use tollgate_keep_alive::{KeepAlive, KeepAliveLayer};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::budgets::Budgets;
 use crate::build_error::BuildError;
 use crate::builder::ClientBuilder;
 use crate::client::Client;
@@ -73,7 +73,7 @@ where
     C::Future: Send + 'static,
 {
     Arc::new(move |settings| {
-        let connector = settings.connect().layer(connector.clone());
+        let connector = settings.connect()?.layer(connector.clone());
         Ok((settings.keep_alive()?.layer(connector), None))
     })
 }
@@ -97,7 +97,12 @@ where
             dial,
             dns: dns.clone(),
         };
-        let pool = secured(settings, &settings.keep_alive()?, settings.connect(), told)?;
+        let pool = secured(
+            settings,
+            &settings.keep_alive()?,
+            &settings.connect()?,
+            told,
+        )?;
         Ok((pool, Some(dns)))
     })
 }
@@ -106,7 +111,7 @@ where
 fn secured<C>(
     settings: &Settings,
     keep_alive: &KeepAliveLayer,
-    connect: ConnectTimeoutLayer,
+    connect: &Budgets,
     dial: C,
 ) -> Result<KeepAlive, BuildError>
 where
@@ -129,7 +134,7 @@ where
 fn secured<C>(
     _: &Settings,
     keep_alive: &KeepAliveLayer,
-    connect: ConnectTimeoutLayer,
+    connect: &Budgets,
     dial: C,
 ) -> Result<KeepAlive, BuildError>
 where

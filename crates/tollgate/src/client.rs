@@ -18,6 +18,7 @@ use crate::builder::ClientBuilder;
 use crate::error::Error;
 use crate::future::{Limits, ResponseFuture, Whence};
 use crate::origin_client::OriginClient;
+use crate::origin_override::OriginOverride;
 use crate::retire::Retiring;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
@@ -208,8 +209,9 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+    fn call(&mut self, mut request: Request<B>) -> ResponseFuture {
         self.shared.watch();
+        OriginOverride::apply(&mut request);
         let whence = Whence::Uri(request.uri().clone());
         ResponseFuture::new(self.pool.call(request), whence, self.shared.limits)
     }

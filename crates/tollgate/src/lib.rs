@@ -60,6 +60,12 @@
 //! times seconds per request, and half as much again. [`ClientBuilder::build`] refuses what makes no
 //! sense; zero is never "unlimited".
 //!
+//! # One origin, one request
+//!
+//! [`ClientBuilder::origin`] gives one origin limits of its own. One request is told apart by its
+//! extensions: [`Deadline`] bounds its wait, [`NoRetry`] hands it to one connection and no other,
+//! [`OriginOverride`] sends it elsewhere than its URI says.
+//!
 //! # Backpressure and clones
 //!
 //! Clones share everything. A client is always ready, since its queues, one for each origin, are
@@ -96,6 +102,7 @@
 
 mod assemble;
 mod body;
+mod budgets;
 mod build_error;
 mod builder;
 mod builder_parts;
@@ -108,6 +115,7 @@ pub mod guide;
 mod message;
 mod origin_client;
 mod origin_options;
+mod origin_override;
 #[cfg(not(feature = "tls"))]
 mod plaintext;
 mod retire;
@@ -126,6 +134,7 @@ pub use future::ResponseFuture;
 pub use global::{AlreadyInstalled, client, install};
 pub use origin_client::OriginClient;
 pub use origin_options::OriginOptions;
+pub use origin_override::OriginOverride;
 pub use snapshot::Snapshot;
 
 pub use tollgate_cached_dns as cached_dns;
@@ -140,7 +149,7 @@ pub use tollgate_core::{
     RefuseReason, Timings, error::find,
 };
 pub use tollgate_keep_alive::{ConnectionState, ConnectionStats, OriginDetail};
-pub use tollgate_keep_alive::{Deadline, OriginStats, RetryPolicy};
+pub use tollgate_keep_alive::{Deadline, NoRetry, OriginStats, RetryPolicy};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -11,6 +11,7 @@ use tollgate_core::{Observer, Origin};
 use tollgate_dial::DialLayer;
 use tollgate_keep_alive::{KeepAliveLayer, RetryPolicy};
 
+use crate::budgets::Budgets;
 use crate::build_error::BuildError;
 use crate::origin_options::OriginOptions;
 
@@ -102,20 +103,32 @@ impl Settings {
 
     fn with_origins(&self, mut layer: KeepAliveLayer) -> Result<KeepAliveLayer, BuildError> {
         for (name, options) in &self.origins {
-            let origin: Origin = name
-                .parse()
-                .map_err(|error| BuildError::invalid("origin", error))?;
-            if let Some(max) = options.max_connections {
-                layer =
-                    layer.origin_max_connections(origin, places("origin.max_connections", max)?);
-            }
+            let origin = origin(name)?;
+            layer = layer.origin(origin, options.keep_alive(BACKSTOP)?);
         }
         Ok(layer)
     }
 
-    /// The connect budget's layer.
-    pub(crate) fn connect(&self) -> ConnectTimeoutLayer {
-        let mut layer = ConnectTimeoutLayer::new(self.budget());
+    /// The connect budgets' layer.
+    pub(crate) fn connect(&self) -> Result<Budgets, BuildError> {
+        let mut own = Vec::new();
+        // The last call for an origin counts.
+        for (name, options) in self.origins.iter().rev() {
+            let origin = origin(name)?;
+            if let Some(budget) = options.connect_timeout
+                && !own.iter().any(|(named, _)| *named == origin)
+            {
+                own.push((origin, self.connect_within(budget)));
+            }
+        }
+        Ok(Budgets {
+            usual: self.connect_within(self.budget()),
+            own: own.into(),
+        })
+    }
+
+    fn connect_within(&self, budget: Duration) -> ConnectTimeoutLayer {
+        let mut layer = ConnectTimeoutLayer::new(budget);
         if let Some(limit) = self.dns_timeout {
             layer = layer.dns(limit);
         }
@@ -209,11 +222,19 @@ impl Settings {
                  max_connections_total allow",
             ));
         }
-        Ok(())
+        let max_connections = self.max_connections_per_origin.unwrap_or(MAX_CONNECTIONS);
+        self.origins
+            .iter()
+            .try_for_each(|(_, options)| options.check(max_connections))
     }
 }
 
-fn places(field: &'static str, max: usize) -> Result<NonZeroUsize, BuildError> {
+fn origin(name: &str) -> Result<Origin, BuildError> {
+    name.parse()
+        .map_err(|error| BuildError::invalid("origin", error))
+}
+
+pub(crate) fn places(field: &'static str, max: usize) -> Result<NonZeroUsize, BuildError> {
     NonZeroUsize::new(max)
         .ok_or_else(|| BuildError::zero(field, "no request could ever be sent; 1 is the least"))
 }

@@ -16,7 +16,7 @@ type Setter = fn(ClientBuilder) -> ClientBuilder;
 fn zero_is_refused_by_name_where_it_makes_no_sense() {
     let zero = Duration::ZERO;
     assert!(zero.is_zero());
-    let cases: [(&str, Setter); 14] = [
+    let cases: [(&str, Setter); 19] = [
         ("max_connections_per_origin", |b| {
             b.max_connections_per_origin(0)
         }),
@@ -26,6 +26,21 @@ fn zero_is_refused_by_name_where_it_makes_no_sense() {
         }),
         ("origin.max_connections", |b| {
             b.origin("http://a", |o| o.max_connections(0))
+        }),
+        ("origin.max_connecting", |b| {
+            b.origin("http://a", |o| o.max_connecting(0))
+        }),
+        ("origin.acquire_timeout", |b| {
+            b.origin("http://a", |o| o.acquire_timeout(Duration::ZERO))
+        }),
+        ("origin.idle_timeout", |b| {
+            b.origin("http://a", |o| o.idle_timeout(Duration::ZERO))
+        }),
+        ("origin.max_lifetime", |b| {
+            b.origin("http://a", |o| o.max_lifetime(Duration::ZERO))
+        }),
+        ("origin.connect_timeout", |b| {
+            b.origin("http://a", |o| o.connect_timeout(Duration::ZERO))
         }),
         ("acquire_timeout", |b| b.acquire_timeout(Duration::ZERO)),
         ("idle_timeout", |b| b.idle_timeout(Duration::ZERO)),
@@ -71,6 +86,11 @@ fn a_minimum_above_a_maximum_is_refused() {
         assert_eq!(error.field(), "min_idle_per_origin");
         assert_eq!(error.kind(), BuildErrorKind::AboveLimit);
     }
+    let error = Client::builder()
+        .origin("http://a", |o| o.min_idle(3).max_connections(2))
+        .build()
+        .unwrap_err();
+    assert_eq!(error.field(), "origin.min_idle");
     // The cap per origin has to do with the default here: nobody said one.
     let error = Client::builder()
         .min_idle_per_origin(129)

@@ -303,11 +303,20 @@ async fn two_observers_see_the_same_events() {
     assert_eq!(seen[1].count(), 1);
 }
 
-#[test]
-fn a_second_installation_is_an_error_and_asking_first_is_not_one() {
-    let _early = tollgate::client();
-    tollgate::install(Client::new()).unwrap();
-    let error = tollgate::install(Client::new()).unwrap_err();
+#[tokio::test]
+async fn a_second_installation_is_an_error_and_the_first_stays() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let origin = upstream.uri("/").to_string();
+    let limit = async || {
+        let client = tollgate::client();
+        text(client.get(&*origin).await.unwrap()).await;
+        client.stats(&origin).unwrap().limit
+    };
+    // A library that asks early gets the defaults, and installs nothing by that.
+    assert_eq!(limit().await, Some(128));
+    tollgate::install(client_with(|b| b.max_connections_per_origin(7))).unwrap();
+    assert_eq!(limit().await, Some(7));
+    let error = tollgate::install(client_with(|b| b)).unwrap_err();
     assert!(error.to_string().contains("stays"));
-    let _client = tollgate::client();
+    assert_eq!(limit().await, Some(7));
 }

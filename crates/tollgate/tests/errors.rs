@@ -5,12 +5,15 @@ mod support;
 
 use std::error::Error as _;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use support::{client_with, text};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tollgate::cached_dns::{Answer, LookupError, LookupErrorKind, StaticHosts};
 use tollgate::connect_timeout::ConnectTimedOut;
@@ -190,6 +193,80 @@ async fn a_connection_closed_after_the_request_was_sent_is_not_retryable() {
     assert!(!error.is_retryable() && !error.nothing_sent());
     assert!(error.to_string().contains("may have acted"), "{error}");
     assert_eq!(upstream.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn connections_that_are_closed_before_the_request_is_written_are_tried_four_times() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&accepted);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counter.fetch_add(1, SeqCst);
+            drop(stream);
+        }
+    });
+    // Hands a connection over when its end is there to be read.
+    let connector = tower::service_fn(move |_: http::Uri| async move {
+        let stream = TcpStream::connect(addr).await?;
+        stream.readable().await?;
+        Ok::<_, io::Error>(hyper_util::rt::TokioIo::new(stream))
+    });
+    let client = client_with(|b| b.connector(connector));
+    // A peer that accepts and closes was dialled for ever once, 3,500 times a second.
+    let call = fails(&client, format!("http://{addr}/"));
+    let error = tokio::time::timeout(SECOND * 8, call).await.unwrap();
+    assert_eq!(error.kind(), ErrorKind::ClosedBeforeSent);
+    assert!(error.nothing_sent() && error.is_retryable());
+    assert_eq!(error.timings().attempts, 4);
+    assert_eq!(accepted.load(SeqCst), 4);
+    let text = error.to_string();
+    assert!(
+        text.contains("4 tried") && text.contains("not sent"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn an_address_without_a_way_to_it_is_unreachable() {
+    // Nobody connects to a broadcast address: the system says so without a packet.
+    let client = client_with(|b| b);
+    let error = fails(&client, "http://255.255.255.255:9/").await;
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert!(error.is_retryable() && error.is_connect());
+    assert!(error.to_string().contains("routes"), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_unix_socket_that_is_not_there_is_a_failed_connect() {
+    let dial = DialLayer::new().unix_socket("docker.internal", "/nonexistent/docker.sock");
+    let client = client_with(|b| b.dial(dial));
+    let error = fails(&client, "http://docker.internal/version").await;
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    assert!(error.is_retryable() && error.is_connect());
+    assert!(find::<DialError>(&error).is_some());
+}
+
+#[test]
+fn every_kind_is_met_by_an_event_in_a_test() {
+    let tests = [
+        include_str!("errors.rs"),
+        include_str!("client.rs"),
+        include_str!("system.rs"),
+        include_str!("tls.rs"),
+    ]
+    .concat();
+    for kind in ErrorKind::ALL {
+        let name = format!("{kind:?}");
+        let name = name.split(' ').next().unwrap();
+        let asserted = [
+            format!(".kind(), ErrorKind::{name}"),
+            format!("ErrorKind::{name} {{"),
+        ];
+        assert!(asserted.iter().any(|text| tests.contains(text)), "{name}");
+    }
 }
 
 #[tokio::test]

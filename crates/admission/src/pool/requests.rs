@@ -98,6 +98,12 @@ impl<E: Clone> Pool<E> {
         Poll::Ready(Err(refusal))
     }
 
+    /// Whether a lease is reserved for a ticket. A [`poll`](Self::poll) that is pending although
+    /// one was says that its connection was lost before it could be collected.
+    pub fn is_reserved(&self, ticket: Ticket) -> bool {
+        self.queue.reserved(ticket).is_some()
+    }
+
     #[inline]
     fn grant(&mut self, lease: Lease, waited: Duration, ahead: usize) -> Grant {
         let Lease { resource, reused } = lease;
