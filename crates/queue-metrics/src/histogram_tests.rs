@@ -162,3 +162,22 @@ fn samples_of_many_threads_all_arrive() {
         heard.sum()
     );
 }
+
+#[test]
+fn every_value_is_in_the_first_bucket_whose_bound_is_not_below_it() {
+    for histogram in [Histogram::of_waits(), Histogram::of_lifetimes()] {
+        let powers = (0..64).map(|power| 1_u64 << power);
+        for value in powers.chain(histogram.bounds.iter().copied()) {
+            for nanos in [
+                value.saturating_sub(1).max(1),
+                value,
+                value.saturating_add(1),
+            ] {
+                let searched = histogram.bounds.partition_point(|bound| *bound < nanos);
+                assert_eq!(histogram.bucket_of(nanos), searched, "{nanos}");
+            }
+        }
+        let last = histogram.bounds.len();
+        assert_eq!(histogram.bucket_of(u64::MAX), last);
+    }
+}
