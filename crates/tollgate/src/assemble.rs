@@ -120,10 +120,14 @@ where
     C::Error: Into<BoxError>,
     C::Future: Send + 'static,
 {
-    let tls = settings
-        .tls
-        .clone()
-        .unwrap_or_default()
+    let options = settings.tls.clone().unwrap_or_default();
+    if options.offers() != crate::tls::Alpn::Http1 {
+        return Err(BuildError::conflict(
+            "tls",
+            "this version's pool speaks HTTP/1.1; leave TlsOptions::alpn at Alpn::Http1",
+        ));
+    }
+    let tls = options
         .layer()
         .map_err(|error| BuildError::invalid("tls", error))?;
     Ok(keep_alive.layer(connect.layer(tls.layer(dial))))

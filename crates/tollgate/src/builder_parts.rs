@@ -61,6 +61,9 @@ impl ClientBuilder {
     /// `Service<Uri>` as hyper-util's client takes it. It must speak TLS itself for `https`, and
     /// not agree on HTTP/2.
     ///
+    /// This is also the place of a proxy, for which there is no option yet: a connector that
+    /// connects to it and asks for a tunnel.
+    ///
     /// It excludes [`resolver`](Self::resolver), [`dns`](Self::dns), [`dial`](Self::dial) and `tls`,
     /// which would have no effect.
     pub fn connector<C>(mut self, connector: C) -> Self

@@ -98,6 +98,7 @@
 //! |---|---|---|
 //! | `hickory` | yes | names by hickory-resolver, with their TTLs; without it by getaddrinfo |
 //! | `tls` | yes | `https` by rustls with ring; without it `https` is an error |
+//! | `platform-verifier` | no | [`TlsOptions::platform_verifier`](tls::TlsOptions): what the operating system trusts |
 //! | `serde` | no | `Serialize` for [`Snapshot`] and [`OriginStats`] |
 
 mod assemble;

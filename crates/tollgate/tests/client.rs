@@ -282,6 +282,38 @@ async fn draining_lets_a_running_exchange_end_and_refuses_others() {
     assert_eq!(draining.await.unwrap(), 0);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_unix_socket_is_an_origin_like_others() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let path = std::env::temp_dir().join(format!("tollgate-{}.sock", std::process::id()));
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 1024];
+        for _ in 0..2 {
+            let n = stream.read(&mut head).await.unwrap();
+            assert!(head[..n].ends_with(b"\r\n\r\n"));
+            let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            stream.write_all(ok).await.unwrap();
+        }
+    });
+    let upstream = Upstream::start(|_| Reply::ok("tcp")).await;
+    let dial = tollgate::dial::DialLayer::new().unix_socket("docker.internal", &path);
+    let client = client_with(|b| b.dial(dial));
+    for _ in 0..2 {
+        let response = client.get("http://docker.internal/version").await.unwrap();
+        assert_eq!(text(response).await, "ok");
+        assert_eq!(
+            text(client.get(upstream.uri("/")).await.unwrap()).await,
+            "tcp"
+        );
+    }
+    server.await.unwrap();
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(client.stats("http://docker.internal").unwrap().reused, 1);
+}
+
 #[tokio::test]
 async fn warming_opens_connections_that_requests_then_use() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;

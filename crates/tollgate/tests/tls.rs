@@ -11,10 +11,11 @@ use std::time::Duration;
 use support::tls::{Authority, Running, Server, self_signed, serve};
 use support::{client_with, text};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tollgate::cached_dns::StaticHosts;
 use tollgate::connect_timeout::ConnectTimedOut;
-use tollgate::tls::{TlsError, TlsFailure, TlsOptions, TlsVersion};
+use tollgate::tls::{Alpn, TlsError, TlsFailure, TlsOptions, TlsVersion};
 use tollgate::{Client, ErrorKind, Phase, find};
 use tollgate_testing::{Reply, Upstream};
 
@@ -258,6 +259,198 @@ async fn a_version_that_is_too_old_is_refused() {
     .await;
     let client = client(trusting(&Authority::new()).min_version(TlsVersion::Tls13));
     fails_with(&client, &uri(&old), TlsFailure::Incompatible, "in common").await;
+}
+
+/// A `ServerHello` of TLS 1.1, as a server that ignores what newer clients say of themselves sends it.
+fn hello_of_tls_11() -> Vec<u8> {
+    let mut hello = vec![3, 2];
+    hello.extend([7; 32]);
+    // No session, TLS_RSA_WITH_AES_128_CBC_SHA, no compression.
+    hello.extend([0, 0, 0x2f, 0]);
+    let len = u8::try_from(hello.len()).unwrap();
+    let mut record = vec![22, 3, 2, 0, len + 4, 2, 0, 0, len];
+    record.extend(hello);
+    record
+}
+
+#[tokio::test]
+async fn a_server_that_answers_in_tls_1_1_is_refused() {
+    let old = serve(|mut stream| async move {
+        let _hello = stream.read(&mut [0; 1024]).await;
+        let _sent = stream.write_all(&hello_of_tls_11()).await;
+        let _ended = stream.read(&mut [0; 1024]).await;
+    })
+    .await;
+    let client = client(trusting(&Authority::new()));
+    fails_with(&client, &uri(&old), TlsFailure::Incompatible, "in common").await;
+}
+
+#[tokio::test]
+async fn a_second_handshake_resumes_the_session_of_the_first() {
+    let authority = Authority::new();
+    let server = Server::new(authority.issue(HOST)).start().await;
+    let client = client(trusting(&authority));
+    for resumed in 0..3 {
+        assert_eq!(text(client.get(uri(&server)).await.unwrap()).await, "ok");
+        assert_eq!(server.resumed(), resumed);
+        client.close_idle();
+    }
+    assert_eq!(server.accepted(), 3);
+}
+
+#[tokio::test]
+async fn each_failure_comes_within_the_budget_and_the_next_connection_works() {
+    const BUDGET: Duration = Duration::from_millis(400);
+    type Bad = Box<dyn Fn(TcpStream) -> BoxFuture<()> + Send>;
+    type BoxFuture<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
+    fn bad<F: Future<Output = ()> + Send + 'static>(
+        each: impl Fn(TcpStream) -> F + Send + 'static,
+    ) -> Bad {
+        Box::new(move |stream| Box::pin(each(stream)))
+    }
+    fn over(server: Server) -> Bad {
+        let acceptor = server.acceptor();
+        bad(move |stream| acceptor.clone().serve(stream))
+    }
+    fn saying(bytes: Vec<u8>) -> Bad {
+        bad(move |mut stream| {
+            let bytes = bytes.clone();
+            async move {
+                let _hello = stream.read(&mut [0; 1024]).await;
+                let _sent = stream.write_all(&bytes).await;
+                let _ended = stream.read(&mut [0; 1024]).await;
+            }
+        })
+    }
+    let (ours, unknown) = (Authority::new(), Authority::new());
+    let stalled = ErrorKind::ConnectTimeout { phase: Phase::Tls };
+    let cases = [
+        (
+            "wrong host",
+            over(Server::new(ours.issue("other.internal"))),
+            ErrorKind::Tls,
+        ),
+        (
+            "expired",
+            over(Server::new(ours.issue_expired(HOST))),
+            ErrorKind::Tls,
+        ),
+        (
+            "self-signed",
+            over(Server::new(self_signed(HOST))),
+            ErrorKind::Tls,
+        ),
+        (
+            "unknown CA",
+            over(Server::new(unknown.issue(HOST))),
+            ErrorKind::Tls,
+        ),
+        (
+            "no client certificate",
+            over(Server::new(ours.issue(HOST)).clients_of(&unknown)),
+            ErrorKind::Tls,
+        ),
+        ("TLS 1.1", saying(hello_of_tls_11()), ErrorKind::Tls),
+        (
+            "garbage",
+            saying(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()),
+            ErrorKind::Tls,
+        ),
+        (
+            "stalled",
+            bad(|stream| async move {
+                let _held = stream;
+                std::future::pending().await
+            }),
+            stalled,
+        ),
+    ];
+    for (name, bad, kind) in cases {
+        let good = Server::new(ours.issue(HOST)).acceptor();
+        let first = std::sync::atomic::AtomicBool::new(true);
+        let server = serve(move |stream| -> BoxFuture<()> {
+            if first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+                bad(stream)
+            } else {
+                Box::pin(good.clone().serve(stream))
+            }
+        })
+        .await;
+        let client = client_with(|b| {
+            b.resolver(StaticHosts::new().host(HOST, [[127, 0, 0, 1].into()]))
+                .tls(trusting(&ours).webpki_roots(false))
+                .connect_timeout(BUDGET)
+        });
+        let started = Instant::now();
+        let error = client.get(uri(&server)).await.err().unwrap();
+        let took = started.elapsed();
+        assert_eq!(error.kind(), kind, "{name}: {error:?}");
+        assert!(
+            took < BUDGET + Duration::from_millis(50),
+            "{name}: {took:?}"
+        );
+        if kind == stalled {
+            assert!(took >= BUDGET, "{name}: {took:?}");
+        }
+        let response = client.get(uri(&server)).await;
+        assert_eq!(text(response.unwrap()).await, "ok", "{name}");
+        let stats = client.stats(&uri(&server)).unwrap();
+        assert_eq!(
+            (stats.open, stats.connecting, stats.queued),
+            (1, 0, 0),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn alpn_decides_the_protocol_and_the_connection_says_which() {
+    use hyper_util::client::legacy::connect::Connection;
+    use tower::{Layer, Service};
+    let authority = Authority::new();
+    // It offers both, h2 first.
+    let server = Server::new(authority.issue("localhost")).start().await;
+    let uri: http::Uri = format!("https://localhost:{}/", server.addr.port())
+        .parse()
+        .unwrap();
+    for (alpn, h2) in [
+        (Alpn::Http1, false),
+        (Alpn::Http2, true),
+        (Alpn::Auto, true),
+    ] {
+        let names =
+            tollgate::cached_dns::CachedDnsLayer::new().layer(tollgate::cached_dns::Gai::new());
+        let options = trusting(&authority).webpki_roots(false).alpn(alpn);
+        let dial = tollgate::dial::DialLayer::new().layer(names);
+        let mut connector = options.layer().unwrap().layer(dial);
+        let stream = connector.call(uri.clone()).await.unwrap();
+        assert_eq!(stream.connected().is_negotiated_h2(), h2, "{alpn:?}");
+    }
+    // What the pool does not speak, a client does not offer.
+    let error = Client::builder()
+        .tls(TlsOptions::new().alpn(Alpn::Auto))
+        .build()
+        .unwrap_err();
+    assert_eq!(error.field(), "tls");
+}
+
+#[cfg(feature = "platform-verifier")]
+#[tokio::test]
+async fn the_platforms_verifier_trusts_what_is_added_and_refuses_strangers() {
+    let (ours, unknown) = (Authority::new(), Authority::new());
+    let options = || trusting(&ours).platform_verifier(true);
+    let server = Server::new(ours.issue(HOST)).start().await;
+    let known = client(options());
+    assert_eq!(text(known.get(uri(&server)).await.unwrap()).await, "ok");
+    let stranger = Server::new(unknown.issue(HOST)).start().await;
+    let strict = client(options());
+    fails_with(
+        &strict,
+        &uri(&stranger),
+        TlsFailure::UnknownIssuer,
+        "not trusted",
+    )
+    .await;
 }
 
 #[tokio::test]

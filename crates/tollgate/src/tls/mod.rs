@@ -7,7 +7,8 @@
 //! what to change.
 //!
 //! One client has one TLS identity: connections are pooled by origin, so two identities are two
-//! clients. By ALPN it offers `http/1.1`, which is what the pool speaks.
+//! clients. By ALPN a client offers `http/1.1`, which is what its pool speaks; [`Alpn`] is for other
+//! clients over the layer. Sessions are resumed: the second handshake with a server is a short one.
 
 mod error;
 mod options;
@@ -16,7 +17,7 @@ mod stream;
 mod verify;
 
 pub use error::{TlsConfigError, TlsError, TlsFailure};
-pub use options::{TlsOptions, TlsVersion};
+pub use options::{Alpn, TlsOptions, TlsVersion};
 pub use service::{Tls, TlsFuture, TlsLayer};
 pub use stream::TlsStream;
 

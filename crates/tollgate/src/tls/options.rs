@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion, WantsVerifier};
 
 use crate::tls::error::TlsConfigError;
 use crate::tls::service::TlsLayer;
@@ -25,6 +26,9 @@ pub struct TlsOptions {
     identity_pem: Option<(Vec<u8>, Vec<u8>)>,
     server_name: Option<String>,
     min_version: TlsVersion,
+    alpn: Alpn,
+    #[cfg(feature = "platform-verifier")]
+    platform_verifier: bool,
     accept_invalid_certs: bool,
     config: Option<Arc<ClientConfig>>,
 }
@@ -42,6 +46,29 @@ pub enum TlsVersion {
     Tls13,
 }
 
+/// What is offered by ALPN, and with that which protocol the two agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Alpn {
+    /// `http/1.1`: HTTP/1.1.
+    Http1,
+    /// `h2`: HTTP/2 and nothing else. A server that speaks ALPN without it refuses the handshake.
+    Http2,
+    /// `h2` before `http/1.1`: whichever the server prefers; HTTP/1.1 with one that knows no ALPN.
+    Auto,
+}
+
+impl Alpn {
+    fn protocols(self) -> Vec<Vec<u8>> {
+        let names: &[&[u8]] = match self {
+            Self::Http1 => &[b"http/1.1"],
+            Self::Http2 => &[b"h2"],
+            Self::Auto => &[b"h2", b"http/1.1"],
+        };
+        names.iter().map(|name| name.to_vec()).collect()
+    }
+}
+
 impl Default for TlsOptions {
     fn default() -> Self {
         Self::new()
@@ -57,6 +84,9 @@ impl TlsOptions {
             identity_pem: None,
             server_name: None,
             min_version: TlsVersion::Tls12,
+            alpn: Alpn::Http1,
+            #[cfg(feature = "platform-verifier")]
+            platform_verifier: false,
             accept_invalid_certs: false,
             config: None,
         }
@@ -72,6 +102,15 @@ impl TlsOptions {
     /// with [`root_pem`](Self::root_pem) are.
     pub const fn webpki_roots(mut self, on: bool) -> Self {
         self.webpki_roots = on;
+        self
+    }
+
+    /// Verifies servers as the operating system does, with what its administrator trusts, in the
+    /// place of Mozilla's roots; [`root_pem`](Self::root_pem) adds to it. Default: off. On Linux
+    /// that is the system's bundle of roots, read once.
+    #[cfg(feature = "platform-verifier")]
+    pub const fn platform_verifier(mut self, on: bool) -> Self {
+        self.platform_verifier = on;
         self
     }
 
@@ -94,6 +133,14 @@ impl TlsOptions {
         self
     }
 
+    /// What to offer by ALPN. Default [`Alpn::Http1`], which is what this version's pool speaks: a
+    /// [`Client`](crate::Client) takes no other. For [`layer`](Self::layer) under clients that speak
+    /// HTTP/2, such as hyper-util's and tonic's, whose connector then says what was negotiated.
+    pub const fn alpn(mut self, alpn: Alpn) -> Self {
+        self.alpn = alpn;
+        self
+    }
+
     /// Takes any certificate from anybody: whoever is on the way can read and change everything.
     /// For tests. Says so once per client, as a warning through `tracing`.
     pub const fn danger_accept_invalid_certs(mut self, on: bool) -> Self {
@@ -102,7 +149,7 @@ impl TlsOptions {
     }
 
     /// A configuration of rustls in the place of all other options but
-    /// [`server_name`](Self::server_name). Its ALPN protocols are replaced by `http/1.1`.
+    /// [`server_name`](Self::server_name) and [`alpn`](Self::alpn), which replaces its protocols.
     pub fn rustls_config(mut self, config: impl Into<Arc<ClientConfig>>) -> Self {
         self.config = Some(config.into());
         self
@@ -118,8 +165,7 @@ impl TlsOptions {
             Some(config) => ClientConfig::clone(config),
             None => self.client_config()?,
         };
-        // What the pool above speaks.
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = self.alpn.protocols();
         let name = self.server_name.clone().map(ServerName::try_from);
         let name = name.transpose().map_err(|error| {
             TlsConfigError::because(
@@ -135,8 +181,8 @@ impl TlsOptions {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(self.versions())
-            .map_err(|error| TlsConfigError::because("no usable protocol version", error))?
-            .with_root_certificates(self.roots()?);
+            .map_err(|error| TlsConfigError::because("no usable protocol version", error))?;
+        let builder = self.trust(builder)?;
         let mut config = match &self.identity_pem {
             Some((chain, key)) => {
                 let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
@@ -159,6 +205,35 @@ impl TlsOptions {
         Ok(config)
     }
 
+    fn trust(
+        &self,
+        builder: ConfigBuilder<ClientConfig, WantsVerifier>,
+    ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsConfigError> {
+        #[cfg(feature = "platform-verifier")]
+        if self.platform_verifier {
+            let roots = self.own_roots()?;
+            let provider = Arc::clone(builder.crypto_provider());
+            let verifier =
+                rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider);
+            let verifier = verifier.map_err(|error| {
+                TlsConfigError::because("the system's verifier cannot be used", error)
+            })?;
+            let builder = builder.dangerous();
+            return Ok(builder.with_custom_certificate_verifier(Arc::new(verifier)));
+        }
+        Ok(builder.with_root_certificates(self.roots()?))
+    }
+
+    fn own_roots(&self) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
+        let read: Result<Vec<_>, _> = self.roots_pem.iter().map(|pem| certificates(pem)).collect();
+        Ok(read?.concat())
+    }
+
+    /// What the pool above has to speak.
+    pub(crate) const fn offers(&self) -> Alpn {
+        self.alpn
+    }
+
     fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
         match self.min_version {
             TlsVersion::Tls12 => FROM_12,
@@ -171,12 +246,10 @@ impl TlsOptions {
         if self.webpki_roots {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
-        for pem in &self.roots_pem {
-            for root in certificates(pem)? {
-                roots.add(root).map_err(|error| {
-                    TlsConfigError::because("a root certificate cannot be used as one", error)
-                })?;
-            }
+        for root in self.own_roots()? {
+            roots.add(root).map_err(|error| {
+                TlsConfigError::because("a root certificate cannot be used as one", error)
+            })?;
         }
         if roots.is_empty() && !self.accept_invalid_certs {
             return Err(TlsConfigError::new(
@@ -216,6 +289,7 @@ impl fmt::Debug for TlsOptions {
             .field("identity_pem", &self.identity_pem.is_some())
             .field("server_name", &self.server_name)
             .field("min_version", &self.min_version)
+            .field("alpn", &self.alpn)
             .field("accept_invalid_certs", &self.accept_invalid_certs)
             .field("rustls_config", &self.config.is_some())
             .finish()

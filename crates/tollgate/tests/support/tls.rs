@@ -101,21 +101,19 @@ impl Server {
 
     /// Starts one on `127.0.0.1` that answers every request with `ok`.
     pub(crate) async fn start(self) -> Running {
-        let acceptor = TlsAcceptor::from(Arc::new(self.config()));
-        serve(move |stream| {
-            let acceptor = acceptor.clone();
-            async move {
-                match acceptor.accept(stream).into_fallible().await {
-                    Ok(stream) => answer(stream).await,
-                    // Closed with bytes unread, the socket would be reset, and its alert lost.
-                    Err((_, mut stream)) => {
-                        let _ended = stream.shutdown().await;
-                        let _drained = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
-                    }
-                }
-            }
-        })
-        .await
+        let acceptor = self.acceptor();
+        let resumed = Arc::clone(&acceptor.resumed);
+        let mut running = serve(move |stream| acceptor.clone().serve(stream)).await;
+        running.resumed = resumed;
+        running
+    }
+
+    /// What it does with one connection.
+    pub(crate) fn acceptor(self) -> Acceptor {
+        Acceptor {
+            tls: TlsAcceptor::from(Arc::new(self.config())),
+            resumed: Arc::default(),
+        }
     }
 
     fn config(self) -> ServerConfig {
@@ -141,9 +139,36 @@ impl Server {
     }
 }
 
+/// Shakes hands, then answers every request with `ok`.
+#[derive(Clone)]
+pub(crate) struct Acceptor {
+    tls: TlsAcceptor,
+    resumed: Arc<AtomicUsize>,
+}
+
+impl Acceptor {
+    pub(crate) async fn serve(self, stream: TcpStream) {
+        match self.tls.accept(stream).into_fallible().await {
+            Ok(stream) => {
+                let kind = stream.get_ref().1.handshake_kind();
+                if kind == Some(rustls::HandshakeKind::Resumed) {
+                    self.resumed.fetch_add(1, SeqCst);
+                }
+                answer(stream).await;
+            }
+            // Closed with bytes unread, the socket would be reset, and its alert lost.
+            Err((_, mut stream)) => {
+                let _ended = stream.shutdown().await;
+                let _drained = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            }
+        }
+    }
+}
+
 /// A server that does with each connection what it was told; stops when dropped.
 pub(crate) struct Running {
     pub(crate) addr: SocketAddr,
+    resumed: Arc<AtomicUsize>,
     accepted: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
@@ -151,6 +176,11 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(SeqCst)
+    }
+
+    /// How many handshakes resumed a session.
+    pub(crate) fn resumed(&self) -> usize {
+        self.resumed.load(SeqCst)
     }
 }
 
@@ -176,6 +206,7 @@ where
     });
     Running {
         addr,
+        resumed: Arc::default(),
         accepted,
         task,
     }
