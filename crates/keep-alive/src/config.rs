@@ -35,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) max_waiting: usize,
     pub(crate) acquire_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) hint_max: Duration,
     pub(crate) max_lifetime: Duration,
     pub(crate) max_requests: Option<NonZeroU64>,
     pub(crate) min_idle: usize,
@@ -56,6 +57,7 @@ impl Default for Config {
             max_waiting: MAX_WAITING,
             acquire_timeout: ACQUIRE_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
+            hint_max: Duration::ZERO,
             max_lifetime: MAX_LIFETIME,
             max_requests: None,
             min_idle: 0,
@@ -112,6 +114,7 @@ impl Config {
             .acquire_timeout(own.acquire_timeout.unwrap_or(self.acquire_timeout))
             .max_idle(max_idle.unwrap_or_else(|| max_open.get()))
             .idle_timeout(Some(own.idle_timeout.unwrap_or(self.idle_timeout)))
+            .idle_hint_max(self.hint_max)
             .max_lifetime(Some(own.max_lifetime.unwrap_or(self.max_lifetime)))
             .min_idle(own.min_idle.unwrap_or(self.min_idle))
             .max_requests(self.max_requests)

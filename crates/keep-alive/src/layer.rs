@@ -85,10 +85,20 @@ impl KeepAliveLayer {
 
     /// How long a connection may idle. Default 30 s: half of the 60 s after which most servers and
     /// load balancers close, so that we close first. A server's
-    /// `Keep-Alive: timeout=`, less a second, shortens it for that connection and never lengthens it.
+    /// `Keep-Alive: timeout=`, less a second, shortens it for that connection; see
+    /// [`keep_alive_hint_max`](Self::keep_alive_hint_max) for lengthening it.
     #[must_use]
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.config.idle_timeout = limit;
+        self
+    }
+
+    /// How long a connection may idle at most if its server's `Keep-Alive: timeout=`, less a second,
+    /// is longer than the idle timeout. Default: as long as the idle timeout, so that a hint only
+    /// ever shortens: a server knows its own timeout, but not that of what stands before it.
+    #[must_use]
+    pub fn keep_alive_hint_max(mut self, limit: Duration) -> Self {
+        self.config.hint_max = limit;
         self
     }
 

@@ -65,6 +65,29 @@ async fn a_servers_hint_shortens_the_idle_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_servers_hint_lengthens_the_idle_timeout_as_far_as_it_may() {
+    let upstream = Upstream::start(|_| Reply::ok("x").header("keep-alive", "timeout=120")).await;
+    let minute = Duration::from_secs(60);
+    for (layer, lasts) in [
+        (cap(1), Duration::from_secs(30)),
+        (cap(1).keep_alive_hint_max(minute), minute),
+        (
+            cap(1).keep_alive_hint_max(minute * 5),
+            Duration::from_secs(119),
+        ),
+    ] {
+        let connector = tollgate_testing::Connector::memory(&upstream);
+        let pool = tower::Layer::layer(&layer, connector.clone());
+        fetch(&pool, &upstream.uri("/")).await.unwrap();
+        let margin = Duration::from_millis(100);
+        tokio::time::sleep(lasts.saturating_sub(margin)).await;
+        assert_eq!(connector.stats().live, 1);
+        tokio::time::sleep(margin * 2).await;
+        assert_eq!(connector.stats().live, 0, "{lasts:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn idle_connections_close_on_time_without_anybody_asking() {
     let upstream = Upstream::start(|_| Reply::ok("x")).await;
     let connector = tollgate_testing::Connector::memory(&upstream);

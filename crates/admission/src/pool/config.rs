@@ -43,6 +43,9 @@ pub struct PoolConfig {
     pub max_idle: usize,
     /// How long a connection may be idle. Default: 30 s.
     pub idle_timeout: Option<Duration>,
+    /// How long a peer's own word may let a connection be idle beyond `idle_timeout`: what it says
+    /// counts up to here. Default: 0, so that it only ever shortens.
+    pub idle_hint_max: Duration,
     /// How old a connection may grow; then it finishes what it is doing. Default: 5 min.
     pub max_lifetime: Option<Duration>,
     /// How much a single lifetime may differ from `max_lifetime`, either way. Default: 10 %.
@@ -132,6 +135,7 @@ impl PoolConfig {
             acquire_timeout: crate::DEFAULT_ACQUIRE_TIMEOUT,
             max_idle: usize::MAX,
             idle_timeout: Some(IDLE_TIMEOUT),
+            idle_hint_max: Duration::ZERO,
             max_lifetime: Some(MAX_LIFETIME),
             lifetime_jitter_percent: LIFETIME_JITTER_PERCENT,
             max_requests: None,
@@ -149,6 +153,7 @@ impl PoolConfig {
         acquire_timeout: Duration,
         max_idle: usize,
         idle_timeout: Option<Duration>,
+        idle_hint_max: Duration,
         max_lifetime: Option<Duration>,
         lifetime_jitter_percent: u8,
         max_requests: Option<NonZeroU64>,

@@ -1,7 +1,5 @@
 //! The way of a lease: out, back, and on to the next.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 use tollgate_core::CloseReason;
 
@@ -50,7 +48,10 @@ impl<E: Clone> Pool<E> {
                 remaining_uses,
             } => {
                 let timeout = self.config.idle_timeout;
-                let idle_for = shorter(timeout, idle_for);
+                let idle_for = idle_for.map_or(timeout, |hint| {
+                    let longest = timeout.map(|limit| limit.max(self.config.idle_hint_max));
+                    Some(longest.map_or(hint, |longest| hint.min(longest)))
+                });
                 let idle_until = idle_for.and_then(|idle_for| now.checked_add(idle_for));
                 ended.idle_since = now;
                 ended.idle_until = earlier(idle_until, ended.expires);
@@ -206,14 +207,5 @@ impl<E: Clone> Pool<E> {
             age: now.saturating_duration_since(gone.created),
             served: gone.served,
         })
-    }
-}
-
-/// The shorter of two, where `None` is for ever.
-#[inline]
-fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
     }
 }

@@ -132,6 +132,32 @@ fn the_peers_hints_shorten_and_never_lengthen() {
 }
 
 #[test]
+fn the_peers_hints_lengthen_as_far_as_they_may() {
+    let config = config(1).idle_timeout(Some(SECOND));
+    let mut bench = Bench::new(config.idle_hint_max(SECOND * 3));
+    for (hint, expected) in [
+        (MILLI * 300, MILLI * 300),
+        (SECOND * 2, SECOND * 2),
+        (SECOND * 9, SECOND * 3),
+    ] {
+        let resource = bench.idle();
+        bench.take();
+        let returned = Returned::Reusable {
+            idle_for: Some(hint),
+            remaining_uses: None,
+        };
+        bench.pool.lease_returned(resource, bench.now, returned);
+        bench.advance(expected.saturating_sub(MILLI));
+        bench.pool.tick(bench.now);
+        assert!(bench.closes().is_empty());
+        bench.advance(MILLI);
+        bench.pool.tick(bench.now);
+        assert_eq!(bench.closes(), [(resource, CloseReason::Idle)]);
+        bench.gone(resource);
+    }
+}
+
+#[test]
 fn the_last_use_that_the_peer_allows_is_the_last() {
     let mut bench = Bench::new(config(1));
     let resource = bench.idle();

@@ -8,7 +8,7 @@ use tollgate_core::CloseReason;
 use tollgate_keep_alive::KeepAliveErrorKind;
 use tollgate_testing::{Reply, Upstream};
 
-use crate::play::{Outcome, call};
+use crate::call::{Outcome, call};
 use crate::support::{Stack, assert_at_rest, cap, fetch};
 
 const EVIL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod accept;
+mod call;
 mod chunking;
 mod garbage;
 mod interim;

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tollgate_core::BoxError;
-use tollgate_keep_alive::{KeepAlive, KeepAliveError};
 use tollgate_testing::{Gate, Reply, Upstream};
-use tower::ServiceExt;
 
+use crate::call::{Outcome, call, call_until};
 use crate::script::{Expect, Next, Script};
 use crate::support::{Stack, assert_at_rest, cap};
 
@@ -28,15 +26,6 @@ pub(crate) enum Setting {
     Fresh,
     Reused,
     Queued,
-}
-
-/// What came of a call.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    Answer(u16, Bytes),
-    Failed(KeepAliveError),
-    Broke,
-    CutOff,
 }
 
 /// Plays every script in every setting, all at once.
@@ -70,7 +59,10 @@ struct Play {
     setting: Setting,
     upstream: Upstream,
     stack: Stack,
+    /// Where the server waits, if it is to.
     gate: Gate,
+    /// Open once the server has the broken request.
+    seen: Gate,
 }
 
 async fn play(script: Script, setting: Setting) {
@@ -83,13 +75,17 @@ async fn play(script: Script, setting: Setting) {
 
 impl Play {
     async fn prepare(script: Script, setting: Setting) -> Self {
-        let gate = Gate::new();
+        let (gate, seen) = (Gate::new(), Gate::new());
+        let arrived = seen.clone();
         let broken = match setting {
             Setting::Queued => script.reply.clone().when(&gate),
             _ => script.reply.clone(),
         };
         let upstream = Upstream::start(move |request| match &*request.target {
-            "/broken" => broken.clone(),
+            "/broken" => {
+                arrived.open();
+                broken.clone()
+            }
             _ if request.method == "POST" => Reply::echo(),
             path => Reply::ok(path[1..].to_owned()),
         })
@@ -101,6 +97,7 @@ impl Play {
             upstream,
             stack,
             gate,
+            seen,
         };
         if setting == Setting::Reused {
             play.follow("before").await;
@@ -111,7 +108,12 @@ impl Play {
     /// The broken exchange, with others queued behind it if the setting says so.
     async fn run(&self) -> Outcome {
         let pool = self.stack.pool.clone();
-        let broken = tokio::spawn(call(pool, self.request(), self.limit()));
+        let (seen, limit) = (self.seen.clone(), self.limit());
+        let deadline = async move {
+            let _seen_or_not = timeout(DEADLINE, seen.wait()).await;
+            tokio::time::sleep(limit).await;
+        };
+        let broken = tokio::spawn(call_until(pool, self.request(), deadline));
         if self.setting == Setting::Queued {
             self.gate.reached(1).await;
             let ahead = self.stack.settled(|stats| stats.active <= 1);
@@ -219,27 +221,5 @@ impl Play {
 impl std::fmt::Display for Play {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({:?})", self.script.name, self.setting)
-    }
-}
-
-/// A whole exchange, with a deadline of the caller's.
-pub(crate) async fn call(
-    pool: KeepAlive,
-    request: Request<Full<Bytes>>,
-    limit: Duration,
-) -> Outcome {
-    let exchange = async {
-        let response = match pool.oneshot(request).await {
-            Ok(response) => response,
-            Err(error) => return Ok(Outcome::Failed(error)),
-        };
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await?.to_bytes();
-        Ok::<_, BoxError>(Outcome::Answer(status, body))
-    };
-    match timeout(limit, exchange).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Outcome::Broke,
-        Err(_) => Outcome::CutOff,
     }
 }
