@@ -30,8 +30,8 @@ pub struct Body {
 
 enum State {
     Live(KeepAliveBody),
-    /// It fell silent for too long, and its connection is closed.
-    Silent(Timings),
+    /// It fell silent for too long, and its connection is closed; or it never had one.
+    Over(Timings),
 }
 
 /// The limit on silence, and the clock while there is one.
@@ -53,7 +53,19 @@ impl Body {
     pub fn timings(&self) -> Timings {
         match &self.state {
             State::Live(body) => body.timings(),
-            State::Silent(timings) => *timings,
+            State::Over(timings) => *timings,
+        }
+    }
+}
+
+impl Default for Body {
+    /// An empty body, which is nobody's: for layers that make responses of their own, as tower-http's
+    /// `Timeout` does.
+    fn default() -> Self {
+        Self {
+            state: State::Over(Timings::default()),
+            whence: Whence::Uri(http::Uri::default()),
+            idle: None,
         }
     }
 }
@@ -85,7 +97,7 @@ impl http_body::Body for Body {
             return Poll::Pending;
         }
         let (limit, timings) = (idle.limit, body.timings());
-        this.state = State::Silent(timings);
+        this.state = State::Over(timings);
         let error = Error::body_timed_out(limit, this.whence.origin(), timings);
         Poll::Ready(Some(Err(error)))
     }
@@ -93,14 +105,14 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.state {
             State::Live(body) => body.is_end_stream(),
-            State::Silent(_) => true,
+            State::Over(_) => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.state {
             State::Live(body) => body.size_hint(),
-            State::Silent(_) => SizeHint::with_exact(0),
+            State::Over(_) => SizeHint::with_exact(0),
         }
     }
 }
@@ -115,10 +127,10 @@ impl Idle {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let silent = matches!(self.state, State::Silent(_));
+        let over = matches!(self.state, State::Over(_));
         f.debug_struct("Body")
             .field("timings", &self.timings())
-            .field("timed_out", &silent)
+            .field("over", &over)
             .finish_non_exhaustive()
     }
 }

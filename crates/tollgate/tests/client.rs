@@ -137,20 +137,57 @@ async fn one_origin_has_a_cap_of_its_own() {
 }
 
 #[tokio::test]
-async fn the_client_stands_under_tower_http() {
-    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+async fn the_client_stands_under_tower_https_layers() {
+    use http::header::{HeaderValue, USER_AGENT};
+    use tower_http::decompression::DecompressionLayer;
+    use tower_http::follow_redirect::FollowRedirectLayer;
+    use tower_http::set_header::SetRequestHeaderLayer;
+    use tower_http::timeout::TimeoutLayer;
+    use tower_http::trace::TraceLayer;
+    // "invoices", by gzip.
+    const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff\xcb\xcc\x2b\xcb\xcf\x4c\x4e\x2d\x06\x00\x95\x2f\x2f\x6a\x08\x00\x00\x00";
+    let upstream = Upstream::start(|request| match &*request.target {
+        "/old" => Reply::head(307)
+            .header("location", "/new")
+            .header("content-length", "0"),
+        "/slow" => Reply::never(),
+        _ => {
+            assert_eq!(request.header("user-agent"), Some("billing/1"));
+            assert_eq!(request.header("accept-encoding"), Some("gzip"));
+            Reply::head(200)
+                .header("content-encoding", "gzip")
+                .header("content-length", &GZIP.len().to_string())
+                .body(GZIP)
+        }
+    })
+    .await;
+    let limit = Duration::from_millis(500);
     let client = client_with(|b| b);
     let service = ServiceBuilder::new()
-        .layer(tower_http::trace::TraceLayer::new_for_http())
-        .service(client);
-    let request = Request::get(upstream.uri("/"))
-        .body(Full::new(Bytes::new()))
-        .unwrap();
-    let response = service.oneshot(request).await.unwrap();
-    assert_eq!(
-        response.into_body().collect().await.unwrap().to_bytes(),
-        "ok"
-    );
+        .layer(TraceLayer::new_for_http())
+        .layer(TimeoutLayer::with_status_code(
+            http::StatusCode::GATEWAY_TIMEOUT,
+            limit,
+        ))
+        .layer(FollowRedirectLayer::new())
+        .layer(SetRequestHeaderLayer::overriding(
+            USER_AGENT,
+            HeaderValue::from_static("billing/1"),
+        ))
+        .layer(DecompressionLayer::new())
+        .service(client.clone());
+    let get = |path| {
+        let request = Request::get(upstream.uri(path)).body(Full::<Bytes>::default());
+        service.clone().oneshot(request.unwrap())
+    };
+    let response = get("/old").await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "invoices");
+    // A timeout above drops the call, which closes that one connection.
+    assert_eq!(get("/slow").await.unwrap().status(), 504);
+    upstream.settled(|stats| stats.live == 0).await;
+    let stats = client.stats(&upstream.uri("/").to_string()).unwrap();
+    assert_eq!((stats.active, stats.queued), (0, 0));
 }
 
 async fn ready(service: &mut OriginClient) -> &mut OriginClient {

@@ -10,14 +10,16 @@
 //! clients. By ALPN a client offers `http/1.1`, which is what its pool speaks; [`Alpn`] is for other
 //! clients over the layer. Sessions are resumed: the second handshake with a server is a short one.
 
+mod alpn;
 mod error;
 mod options;
 mod service;
 mod stream;
 mod verify;
 
+pub use alpn::Alpn;
 pub use error::{TlsConfigError, TlsError, TlsFailure};
-pub use options::{Alpn, TlsOptions, TlsVersion};
+pub use options::{TlsOptions, TlsVersion};
 pub use service::{Tls, TlsFuture, TlsLayer};
 pub use stream::TlsStream;
 

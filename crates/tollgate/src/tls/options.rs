@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion, WantsVerifier};
 
+use crate::tls::alpn::Alpn;
 use crate::tls::error::TlsConfigError;
 use crate::tls::service::TlsLayer;
 use crate::tls::verify::AnyCertificate;
@@ -44,29 +45,6 @@ pub enum TlsVersion {
     Tls12,
     /// TLS 1.3.
     Tls13,
-}
-
-/// What is offered by ALPN, and with that which protocol the two agree on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Alpn {
-    /// `http/1.1`: HTTP/1.1.
-    Http1,
-    /// `h2`: HTTP/2 and nothing else. A server that speaks ALPN without it refuses the handshake.
-    Http2,
-    /// `h2` before `http/1.1`: whichever the server prefers; HTTP/1.1 with one that knows no ALPN.
-    Auto,
-}
-
-impl Alpn {
-    fn protocols(self) -> Vec<Vec<u8>> {
-        let names: &[&[u8]] = match self {
-            Self::Http1 => &[b"http/1.1"],
-            Self::Http2 => &[b"h2"],
-            Self::Auto => &[b"h2", b"http/1.1"],
-        };
-        names.iter().map(|name| name.to_vec()).collect()
-    }
 }
 
 impl Default for TlsOptions {
@@ -292,6 +270,6 @@ impl fmt::Debug for TlsOptions {
             .field("alpn", &self.alpn)
             .field("accept_invalid_certs", &self.accept_invalid_certs)
             .field("rustls_config", &self.config.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
