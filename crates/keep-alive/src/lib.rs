@@ -98,6 +98,7 @@ mod hint;
 mod io;
 mod layer;
 mod lease;
+mod leave;
 mod maintenance;
 mod no_retry;
 mod origin_options;

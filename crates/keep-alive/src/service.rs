@@ -169,6 +169,10 @@ impl KeepAlive {
         Ok(())
     }
 
+    pub(crate) fn all_origins(&self) -> Vec<Arc<OriginPool>> {
+        self.owner.origins.all()
+    }
+
     /// Retires the connections to `address`: idle ones now, the others when their exchange is over.
     /// For when an address has left the DNS answer.
     pub fn retire(&self, address: std::net::IpAddr) {
