@@ -10,6 +10,7 @@ use tollgate_core::{AttemptOutcome, ConnectErrorKind};
 
 use crate::changes::DnsChanges;
 use crate::engine::AnyEngine;
+use crate::entry::Life;
 use crate::name::Folded;
 use crate::snapshot::{NameSnapshot, snapshot};
 use crate::stats::{DnsStats, count};
@@ -55,6 +56,36 @@ impl DnsHandle {
         self.engine.cache.needs_backend(name)
             && tokio::runtime::Handle::try_current().is_ok()
             && self.engine.refresh(name)
+    }
+
+    /// [Refreshes](Self::refresh) `name` if a lookup would do so now: from 0.8 of its lifetime on, and
+    /// not while its failures are backed off from. Whether it does.
+    ///
+    /// For a name that is in use without being looked up, as that of connections which are kept
+    /// open: called now and then, it keeps the answer true and [changes](Self::subscribe) coming.
+    /// It counts as no lookup, and does nothing for a name without addresses.
+    pub fn keep_fresh(&self, name: &str) -> bool {
+        let cache = &self.engine.cache;
+        let now = Instant::now();
+        let Some(entry) = cache.map.peek(&Folded(name)) else {
+            return false;
+        };
+        let is_due = matches!(
+            entry.life(now),
+            Life::RefreshAhead | Life::Revalidate | Life::Expired
+        );
+        // Claimed last: who claims a refresh has to start it.
+        is_due
+            && tokio::runtime::Handle::try_current().is_ok()
+            && entry.claim_refresh(now)
+            && self.engine.refresh(name)
+    }
+
+    /// The addresses that `name` is known to have, fresh or not; none if it has none or is not known.
+    /// In no order that matters, and it counts as no lookup.
+    pub fn addrs(&self, name: &str) -> Vec<SocketAddr> {
+        let entry = self.engine.cache.map.peek(&Folded(name));
+        entry.map_or_else(Vec::new, |entry| entry.addrs.to_vec())
     }
 
     /// [Refreshes](Self::refresh) those of `names` that the cache does not know, as at a start.
