@@ -2,9 +2,15 @@
 //!
 //! Names are looked up by dials, and connections that are kept open need none: for as long as a
 //! name has connections, a task keeps its answer fresh. An address that is missing from two answers
-//! is gone. The first answer without it is asked again after [`DOUBT`], so that an answer that shrank
+//! is gone. The first answer without it is checked after 750 ms, so that an answer that shrank
 //! for a moment moves nothing, and one that stays so moves its traffic soon. Then an eighth of the
-//! connections leaves every [`PACE`].
+//! connections leaves every 100 ms.
+//!
+//! Some servers show a few of many addresses at a time. If the answer that an address is missing from
+//! for the second time has new ones too, it may be such a sample: then one connection leaves every
+//! second, and the pool is not turned over with every answer.
+
+mod leaving;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -18,20 +24,11 @@ use tollgate_cached_dns::{DnsChange, DnsChanges, DnsHandle};
 use tollgate_keep_alive::KeepAlive;
 
 use crate::client::Shared;
+use leaving::{Doubt, Leaving};
 
 /// How often names in use are looked at. The shortest TTL is 1 s, of which the last fifth is for
 /// this.
 const TICK: Duration = Duration::from_millis(250);
-/// After an address is missed for the first time. Traffic is to have moved 2 s after the TTL:
-/// this, the tick and eight paces take 1.7 s of them.
-const DOUBT: Duration = Duration::from_millis(750);
-/// From one group of connections to the next.
-const PACE: Duration = Duration::from_millis(100);
-/// In as many groups do the connections of a name leave, if there are as many of them.
-const GROUPS: usize = 8;
-/// For so long after an address is gone is it looked at again: a dial that began before may take
-/// the default of `connect_timeout` twice.
-const AFTERMATH: Duration = Duration::from_secs(10);
 /// Without connections for this long, the task ends; the next request starts another.
 const LINGER: Duration = Duration::from_secs(60);
 
@@ -83,14 +80,14 @@ impl Drop for Watching {
 async fn watch(mut changes: DnsChanges, client: Weak<Shared>, _watching: Watching) {
     let mut watch = Watch::new(Instant::now());
     loop {
-        let changed = timeout_at(watch.next(), changes.recv()).await;
+        let news = timeout_at(watch.next(), changes.recv()).await;
         let Some(client) = client.upgrade() else {
             return;
         };
         let (Some(dns), now) = (&client.dns, Instant::now()) else {
             return;
         };
-        match changed {
+        match news {
             Ok(Some(change)) => watch.note(&change, now),
             Ok(None) => return,
             Err(_) => {}
@@ -105,19 +102,8 @@ async fn watch(mut changes: DnsChanges, client: Weak<Shared>, _watching: Watchin
 struct Watch {
     tick: Instant,
     in_use: Instant,
-    /// Names of which an address was missed once, and when they are asked for again.
-    doubts: Vec<(Arc<str>, Instant)>,
+    doubts: Vec<Doubt>,
     leaving: Vec<Leaving>,
-}
-
-/// The addresses that a name has lost.
-struct Leaving {
-    name: Arc<str>,
-    addrs: Vec<SocketAddr>,
-    /// How many connections leave at a time; 0 before they were counted.
-    group: usize,
-    next: Instant,
-    until: Instant,
 }
 
 impl Watch {
@@ -132,43 +118,42 @@ impl Watch {
 
     /// When there is something to do, if nothing happens before.
     fn next(&self) -> Instant {
-        let doubts = self.doubts.iter().map(|(_, at)| *at);
+        let doubts = self.doubts.iter().map(|doubt| doubt.next);
         let leaving = self.leaving.iter().map(|leaving| leaving.next);
         doubts.chain(leaving).fold(self.tick, Instant::min)
     }
 
     fn note(&mut self, change: &DnsChange, now: Instant) {
-        let is_doubted = change
-            .removed
-            .iter()
-            .any(|addr| !change.gone.contains(addr));
-        if is_doubted && !self.doubts.iter().any(|(name, _)| *name == change.name) {
-            self.doubts.push((Arc::clone(&change.name), now + DOUBT));
+        let is_in = |list: &[SocketAddr], addr| list.contains(addr);
+        if change.removed.iter().any(|addr| !is_in(&change.gone, addr)) {
+            self.doubt(&change.name, now);
         }
         if change.gone.is_empty() {
             return;
         }
+        // What was invalidated is removed and gone at once, whatever came instead.
+        let was_missed = change.gone.iter().any(|addr| !is_in(&change.removed, addr));
         let known = self.leaving.iter().position(|l| l.name == change.name);
         let mut leaving = match known {
             Some(known) => self.leaving.swap_remove(known),
             None => Leaving::new(Arc::clone(&change.name), now),
         };
-        leaving.addrs.extend_from_slice(&change.gone);
-        leaving.until = now + AFTERMATH;
-        // Counted anew, with the pace kept.
-        leaving.group = 0;
+        leaving.slow = was_missed && !change.added.is_empty();
+        leaving.add(&change.gone, now);
         self.leaving.push(leaving);
+    }
+
+    fn doubt(&mut self, name: &Arc<str>, now: Instant) {
+        if !self.doubts.iter().any(|doubt| doubt.name == *name) {
+            self.doubts.push(Doubt::new(Arc::clone(name), now));
+        }
     }
 
     /// Does what is due. Whether there is any use in going on.
     fn step(&mut self, pool: &KeepAlive, dns: &DnsHandle, now: Instant) -> bool {
-        self.doubts.retain(|(name, at)| {
-            let is_due = *at <= now;
-            // If it is being asked for already, that is as good.
-            let _started = is_due && dns.refresh(name);
-            !is_due
-        });
-        self.leaving.retain_mut(|leaving| leaving.step(pool, dns, now));
+        self.doubts.retain_mut(|doubt| doubt.step(dns, now));
+        self.leaving
+            .retain_mut(|leaving| leaving.step(pool, dns, now));
         if self.tick <= now {
             self.tick = now + TICK;
             if keep_fresh(pool, dns) {
@@ -176,42 +161,6 @@ impl Watch {
             }
         }
         now.saturating_duration_since(self.in_use) < LINGER || !self.leaving.is_empty()
-    }
-}
-
-impl Leaving {
-    fn new(name: Arc<str>, now: Instant) -> Self {
-        Self {
-            name,
-            addrs: Vec::new(),
-            group: 0,
-            next: now,
-            until: now,
-        }
-    }
-
-    /// Retires a group. Whether to go on.
-    fn step(&mut self, pool: &KeepAlive, dns: &DnsHandle, now: Instant) -> bool {
-        if now < self.next {
-            return true;
-        }
-        let has = dns.addrs(&self.name);
-        self.addrs.retain(|addr| !has.contains(addr));
-        self.next = now + PACE;
-        if has.is_empty() {
-            // There is nowhere to go: what works is better than nothing.
-            return now < self.until;
-        }
-        let host = self.name.as_ref();
-        if self.group == 0 {
-            let all = pool.retire_some(host, &self.addrs, 0);
-            self.group = all.div_ceil(GROUPS);
-        }
-        let left = pool.retire_some(host, &self.addrs, self.group.max(1));
-        if left == 0 {
-            self.next = now + TICK;
-        }
-        !self.addrs.is_empty() && (left > 0 || now < self.until)
     }
 }
 
