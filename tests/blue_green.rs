@@ -1,0 +1,214 @@
+//! DNS moves traffic: connections follow their name's addresses, and do not run after every answer.
+
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+#![allow(clippy::print_stderr, reason = "the others' numbers stand beside ours")]
+
+#[path = "../examples/blue_green/scenario.rs"]
+mod scenario;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use http_body_util::BodyExt;
+use scenario::{CALLERS, GRACE, Who};
+use tokio::time::sleep;
+use tollgate::cached_dns::Hickory;
+use tollgate::{Client, CloseReason};
+use tollgate_testing::Plain;
+use tollgate_testing::dns::{Answer, DnsServer, Query, RecordType};
+
+const TTL: u32 = 2;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_traffic_follows_its_name_within_ttl_and_two_seconds_and_no_request_fails() {
+    let others = join(
+        scenario::run(Who::Reqwest, TTL),
+        scenario::run(Who::Legacy, TTL),
+    );
+    let (ours, (reqwest, legacy)) = join(scenario::run(Who::Tollgate, TTL), others).await;
+    eprintln!("tollgate {ours:?}\nreqwest {reqwest:?}\nlegacy {legacy:?}");
+    let limit = Duration::from_secs(TTL.into()) + GRACE;
+    let moved = ours.moved_after.expect("blue was in use to its end");
+    assert!(moved <= limit, "moved after {moved:?}");
+    assert_eq!((ours.failed, ours.failed_after), (0, 0), "{ours:?}");
+    assert!(ours.requests > CALLERS * 20, "a steady load: {ours:?}");
+    // In groups of an eighth; two of them may fall into one look.
+    assert!(
+        ours.most_at_once <= CALLERS / 4,
+        "never all at once: {ours:?}"
+    );
+    assert!(ours.to_green <= CALLERS, "one for each that left: {ours:?}");
+}
+
+/// Upstreams on 127.0.0.`from` and so on, one port for all.
+async fn upstreams(from: u8, n: u8) -> Vec<Plain> {
+    let latency = Duration::from_millis(20);
+    let mut all: Vec<Plain> = Vec::new();
+    for last in from..from + n {
+        let port = all.first().map_or(0, |first| first.addr().port());
+        let ip = IpAddr::from([127, 0, 0, last]);
+        all.push(
+            Plain::builder()
+                .bind((ip, port))
+                .latency(latency)
+                .start()
+                .await,
+        );
+    }
+    all
+}
+
+fn client(dns: &DnsServer) -> Client {
+    let hickory = Hickory::with_nameservers([dns.addr()]).unwrap();
+    let client = Client::builder().resolver(hickory);
+    client.max_connections_per_origin(16).build().unwrap()
+}
+
+fn answer(upstreams: &[Plain]) -> Answer {
+    Answer::addrs(upstreams.iter().map(|upstream| upstream.addr().ip())).ttl(1)
+}
+
+/// Requests all the time, from so many callers, for so long.
+async fn load(client: &Client, uri: &str, callers: usize, lasts: Duration) {
+    let end = tokio::time::Instant::now() + lasts;
+    join_all((0..callers).map(|_| async {
+        while tokio::time::Instant::now() < end {
+            let response = client.get(uri).await.unwrap();
+            response.into_body().collect().await.unwrap();
+        }
+    }))
+    .await;
+}
+
+fn left(client: &Client, uri: &str) -> u64 {
+    client
+        .stats(uri)
+        .unwrap()
+        .closed_for(CloseReason::AddressGone)
+}
+
+const SECS_5: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn new_connections_spread_over_the_addresses_and_the_cap_is_the_origin_s_and_not_theirs() {
+    let all = upstreams(10, 4).await;
+    let dns = DnsServer::start().await;
+    dns.set("spread.internal", answer(&all));
+    let client = client(&dns);
+    let uri = format!("http://spread.internal:{}/", all[0].addr().port());
+    load(&client, &uri, 64, Duration::from_millis(500)).await;
+    let peaks: Vec<_> = all.iter().map(|each| each.stats().peak_live).collect();
+    assert_eq!(peaks, [4, 4, 4, 4], "16 connections for 4 addresses");
+    let accepted: usize = all.iter().map(|each| each.stats().accepted).sum();
+    assert_eq!(accepted, 16);
+}
+
+#[tokio::test]
+async fn an_answer_in_another_order_or_shrunk_for_a_moment_moves_nothing() {
+    let all = upstreams(20, 2).await;
+    let dns = DnsServer::start().await;
+    let (first, both) = (answer(&all[..1]), answer(&all));
+    let turned = Answer::addrs([all[1].addr().ip(), all[0].addr().ip()]).ttl(1);
+    // Of two queries at most one is short of an address.
+    dns.script("shaky.internal", move |query: &Query| match query.nth % 3 {
+        1 if query.rtype == RecordType::A => first.clone(),
+        2 => turned.clone(),
+        _ => both.clone(),
+    });
+    let client = client(&dns);
+    let uri = format!("http://shaky.internal:{}/", all[0].addr().port());
+    load(&client, &uri, 16, SECS_5).await;
+    assert!(
+        dns.count("shaky.internal", RecordType::A) >= 4,
+        "it was refreshed"
+    );
+    assert_eq!(left(&client, &uri), 0);
+    let accepted: usize = all.iter().map(|each| each.stats().accepted).sum();
+    assert_eq!(accepted, 16, "no connection was ever replaced");
+}
+
+#[tokio::test]
+async fn a_server_that_shows_a_few_of_many_addresses_does_not_turn_the_pool_over() {
+    let all = upstreams(30, 8).await;
+    let dns = DnsServer::start().await;
+    let samples: Vec<Answer> = all.chunks(2).map(answer).collect();
+    dns.script("many.internal", move |query: &Query| {
+        samples[query.nth % samples.len()].clone()
+    });
+    let client = client(&dns);
+    let uri = format!("http://many.internal:{}/", all[0].addr().port());
+    load(&client, &uri, 16, SECS_5).await;
+    let queries = dns.count("many.internal", RecordType::A);
+    assert!(
+        (4..=9).contains(&queries),
+        "{queries} in 5 s, at a TTL of 1 s"
+    );
+    let left = left(&client, &uri);
+    assert!(left <= 5, "{left} of 16 left in 5 s");
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_found_any_more_keeps_the_connections_that_work() {
+    let all = upstreams(40, 1).await;
+    let dns = DnsServer::start().await;
+    dns.set("lost.internal", answer(&all));
+    let client = client(&dns);
+    let uri = format!("http://lost.internal:{}/", all[0].addr().port());
+    load(&client, &uri, 4, Duration::from_millis(100)).await;
+    dns.set("lost.internal", Answer::nxdomain());
+    load(&client, &uri, 4, SECS_5).await;
+    assert!(dns.count("lost.internal", RecordType::A) >= 2);
+    assert_eq!(left(&client, &uri), 0);
+}
+
+#[tokio::test]
+async fn an_invalidation_moves_all_connections_with_the_first_answer_and_a_group_at_a_time() {
+    let all = upstreams(50, 2).await;
+    let dns = DnsServer::start().await;
+    dns.set("told.internal", answer(&all[..1]).ttl(300));
+    let client = client(&dns);
+    let uri = format!("http://told.internal:{}/", all[0].addr().port());
+    load(&client, &uri, 16, Duration::from_millis(200)).await;
+    assert_eq!(all[0].stats().live, 16);
+    dns.set("told.internal", answer(&all[1..]).ttl(300));
+    let names = client.dns().unwrap();
+    names.invalidate("told.internal");
+    names.refresh("told.internal");
+    let moving = load(&client, &uri, 16, Duration::from_millis(1500));
+    let mut lives = Vec::new();
+    let watching = async {
+        while all[0].stats().live > 0 {
+            lives.push(all[0].stats().live);
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    join(moving, watching).await;
+    assert_eq!(left(&client, &uri), 16);
+    let falls = lives.windows(2).map(|pair| pair[0].saturating_sub(pair[1]));
+    assert!(falls.max().unwrap() <= 4, "an eighth at a time: {lives:?}");
+    lives.dedup();
+    assert!(lives.len() >= 5, "{lives:?}");
+}
+
+#[tokio::test]
+async fn another_name_with_the_same_address_keeps_its_connections() {
+    let all = upstreams(60, 2).await;
+    let dns = DnsServer::start().await;
+    for name in ["moves.internal", "stays.internal"] {
+        dns.set(name, answer(&all[..1]).ttl(300));
+    }
+    let client = client(&dns);
+    let uri = |name: &str| format!("http://{name}.internal:{}/", all[0].addr().port());
+    let (moves, stays) = (uri("moves"), uri("stays"));
+    for uri in [&moves, &stays] {
+        load(&client, uri, 4, Duration::from_millis(100)).await;
+    }
+    dns.set("moves.internal", answer(&all[1..]).ttl(300));
+    let names = client.dns().unwrap();
+    names.invalidate("moves.internal");
+    names.refresh("moves.internal");
+    all[0].settled(|stats| stats.live == 4).await;
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!((left(&client, &moves), left(&client, &stays)), (4, 0));
+}
