@@ -17,7 +17,6 @@ fn get(uri: impl ToString) -> Request<Full<Bytes>> {
     request
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for any kind of URI")]
 fn once(uri: impl ToString) -> Request<Full<Bytes>> {
     let mut request = get(uri);
     request.extensions_mut().insert(NoRetry);
