@@ -20,6 +20,7 @@ use crate::no_retry::NoRetry;
 use crate::origin_pool::{Demanded, OriginPool};
 use crate::sender::Outgoing;
 use crate::service::Owner;
+use crate::spans::AttemptSpan;
 use crate::waiting::Waiting;
 
 /// One call: what has to be remembered from one attempt to the next.
@@ -91,12 +92,14 @@ impl Call {
         mut self,
         mut request: Outgoing,
         mut next: Demanded,
+        mut span: AttemptSpan,
     ) -> Result<Response<KeepAliveBody>, KeepAliveError> {
         loop {
             let mut lease = match next {
                 Demanded::Lease(lease) => lease,
                 Demanded::Wait(ticket) => {
-                    let (lease, waited) = Waiting::new(self.pool.clone(), ticket).await?;
+                    let waiting = Waiting::new(self.pool.clone(), ticket).await;
+                    let (lease, waited) = waiting.inspect_err(|error| span.refused(error))?;
                     self.queued += waited;
                     lease
                 }
@@ -106,6 +109,7 @@ impl Call {
             }
             if lease.is_dead() {
                 self.attempts += 1;
+                span.failed(&lease, self.queued, &"the connection was found dead");
                 lease.failed(CloseReason::PeerEof);
                 if self.attempts > self.pool.shared.config.retry.unsent {
                     return Err(self.error(KeepAliveErrorKind::ClosedBeforeSent));
@@ -113,15 +117,30 @@ impl Call {
             } else {
                 let tunnel = self.send(&mut request, &mut lease);
                 match poll_fn(|cx| lease.poll_head(cx)).await {
-                    Ok(response) => return Ok(self.finish(response, lease, tunnel)),
-                    Err(failure) => match self.after(failure, lease) {
-                        After::Again(again) => request = Some(again),
-                        After::Fail(error) => return Err(error),
-                    },
+                    Ok(response) => {
+                        let response = self.finish(response, lease, tunnel);
+                        span.answered(&response);
+                        return Ok(response);
+                    }
+                    Err(failure) => {
+                        span.failed(&lease, self.queued, failure.error());
+                        match self.after(failure, lease) {
+                            After::Again(again) => request = Some(again),
+                            After::Fail(error) => return Err(error),
+                        }
+                    }
                 }
             }
-            next = self.ask_again()?;
+            span = self.span(&request);
+            next = self.ask_again().inspect_err(|error| span.refused(error))?;
         }
+    }
+
+    /// The span of the attempt that begins now, if anybody listens.
+    #[inline]
+    pub(crate) fn span(&self, request: &Outgoing) -> AttemptSpan {
+        let method = request.as_ref().map(Request::method);
+        AttemptSpan::start(&self.pool.origin, method, self.attempts + 1)
     }
 
     /// Asks for a lease for another attempt.

@@ -13,6 +13,7 @@ use crate::exchange::{After, Call, Failure, Tunnel};
 use crate::lease::Lease;
 use crate::origin_pool::Demanded;
 use crate::sender::Outgoing;
+use crate::spans::{self, AttemptSpan};
 
 const POLLED_AGAIN: &str = "a finished call is not polled again";
 
@@ -48,6 +49,9 @@ impl KeepAliveFuture {
     /// A call, on `lease` if the caller has reserved one.
     #[inline]
     pub(crate) fn new(mut call: Call, request: &mut Outgoing, lease: Option<Lease>) -> Self {
+        if spans::is_heard() {
+            return Self::told(call, request, lease);
+        }
         let demanded = match lease {
             Some(lease) => Ok(Demanded::Lease(lease)),
             None => call.ask(request),
@@ -62,10 +66,30 @@ impl KeepAliveFuture {
                 }))
             }
             Ok(demanded) => {
-                let running = call.run(request.take(), demanded);
+                let running = call.run(request.take(), demanded, AttemptSpan::default());
                 Self(State::Running(Box::pin(running)))
             }
             Err(error) => Self::failed(error),
+        }
+    }
+
+    /// The same with a span for each attempt, which a hit has no room for: all take the slower way.
+    #[cold]
+    fn told(mut call: Call, request: &mut Outgoing, lease: Option<Lease>) -> Self {
+        let mut span = call.span(request);
+        let demanded = match lease {
+            Some(lease) => Ok(Demanded::Lease(lease)),
+            None => call.ask(request),
+        };
+        match demanded {
+            Ok(demanded) => {
+                let running = call.run(request.take(), demanded, span);
+                Self(State::Running(Box::pin(running)))
+            }
+            Err(error) => {
+                span.refused(&error);
+                Self::failed(error)
+            }
         }
     }
 
@@ -85,7 +109,9 @@ impl Hit {
             After::Fail(error) => State::Failed(Some(error)),
             After::Again(request) => match self.call.ask_again() {
                 Ok(demanded) => {
-                    State::Running(Box::pin(self.call.clone().run(Some(request), demanded)))
+                    let span = AttemptSpan::default();
+                    let running = self.call.clone().run(Some(request), demanded, span);
+                    State::Running(Box::pin(running))
                 }
                 Err(error) => State::Failed(Some(error)),
             },

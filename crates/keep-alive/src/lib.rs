@@ -81,6 +81,12 @@
 //!
 //! [`KeepAlive::stats`] and [`KeepAlive::snapshot`] read [`OriginStats`]; an
 //! [`Observer`](tollgate_core::Observer) sees every transition, outside all locks.
+//!
+//! To a `tracing` subscriber that wants `tollgate::request` at debug, each attempt is a span
+//! `attempt`, a child of the caller's, from the demand to the response's head, with `origin`, `method`,
+//! `attempt`, `queued`, `connection`, `reused`, `remote`, `dns`, `connect`, `tls`, `first_byte`,
+//! `status`, `outcome` (answered, failed, refused, cancelled) and `error`: never a path, a query or a
+//! header. Dials and connections run in nobody's span.
 
 mod admin;
 mod body;
@@ -109,6 +115,7 @@ mod request;
 mod sender;
 mod service;
 mod shared;
+mod spans;
 mod stats;
 mod total;
 mod waiting;

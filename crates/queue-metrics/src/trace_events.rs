@@ -16,6 +16,7 @@ use crate::loud::Loud;
 /// | `tollgate::connect` | a dial starts, succeeds | debug |
 /// | | fails | warn |
 /// | `tollgate::pool` | a connection is closed, a request is retried | debug |
+/// | | other connections drain, the limit is another one | debug |
 /// | | a connection is closed for unsolicited bytes | warn |
 /// | `tollgate::dns` | the resolver was asked | debug |
 /// | | and failed | warn |
@@ -73,7 +74,10 @@ impl Observer for TraceEvents {
             Event::ConnectStarted { .. } | Event::Opened { .. } | Event::ConnectFailed { .. } => {
                 self.trace_connect(event);
             }
-            Event::Retried { .. } | Event::Closed { .. } => self.trace_pool(event),
+            Event::Retried { .. }
+            | Event::Closed { .. }
+            | Event::DrainingChanged { .. }
+            | Event::LimitChanged { .. } => self.trace_pool(event),
             Event::DnsLookup { .. } | Event::DnsCache { .. } => self.trace_dns(event),
             _ => {}
         }
@@ -164,6 +168,12 @@ impl TraceEvents {
         match *event {
             Event::Retried { origin, attempt } => {
                 tracing::debug!(target: "tollgate::pool", %origin, attempt, "request retried");
+            }
+            Event::DrainingChanged { origin, from, to } => {
+                tracing::debug!(target: "tollgate::pool", %origin, from, to, "connections drain");
+            }
+            Event::LimitChanged { origin, from, to } => {
+                tracing::debug!(target: "tollgate::pool", %origin, from, to, "limit changed");
             }
             Event::Closed {
                 origin,

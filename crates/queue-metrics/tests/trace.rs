@@ -6,7 +6,7 @@ use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
 
 use common::{Tell, dns_lookup, ms, one_of_everything, origin};
-use tollgate_core::{CloseReason, ConnectErrorKind, RefuseReason};
+use tollgate_core::{CloseReason, ConnectErrorKind, Observer, RefuseReason};
 use tollgate_queue_metrics::TraceEvents;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -146,4 +146,25 @@ fn user_information_of_a_uri_is_in_no_line() {
     for word in ["admin", "hunter2", "secret", "token"] {
         assert!(!lines.iter().any(|(_, line)| line.contains(word)), "{word}");
     }
+}
+
+#[test]
+fn a_limit_and_connections_that_drain_are_told_at_debug() {
+    let origin = origin("https://billing.test");
+    let (from, to) = (0, 128);
+    let lines = traced(|trace| {
+        trace.on_event(&tollgate_core::Event::LimitChanged {
+            origin: &origin,
+            from,
+            to,
+        });
+        trace.on_event(&tollgate_core::Event::DrainingChanged {
+            origin: &origin,
+            from,
+            to: 1,
+        });
+    });
+    assert!(lines.iter().all(|(level, _)| *level == Level::DEBUG));
+    assert!(lines[0].1.starts_with("tollgate::pool"), "{lines:?}");
+    assert!(lines[0].1.contains("to=128") && lines[1].1.contains("to=1"));
 }

@@ -1,0 +1,123 @@
+//! The span of one attempt.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{Method, Response};
+use tollgate_core::{Origin, Timings};
+use tracing::field::{Empty, debug, display};
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Span};
+
+use crate::body::KeepAliveBody;
+use crate::error::KeepAliveError;
+use crate::lease::Lease;
+
+/// Whether anybody listens to spans of attempts: one comparison if nobody listens to anything.
+#[inline]
+pub(crate) fn is_heard() -> bool {
+    LevelFilter::current() >= LevelFilter::DEBUG && is_wanted()
+}
+
+#[cold]
+fn is_wanted() -> bool {
+    tracing::span_enabled!(target: "tollgate::request", Level::DEBUG)
+}
+
+/// The span of the attempt under way, from the demand for a connection to the response's head, a
+/// child of the caller's. It is never entered, so no task takes it along.
+#[derive(Default)]
+pub(crate) struct AttemptSpan(Option<Span>);
+
+impl AttemptSpan {
+    pub(crate) fn start(origin: &Origin, method: Option<&Method>, attempt: u32) -> Self {
+        if is_heard() {
+            Self::open(origin, method, attempt)
+        } else {
+            Self(None)
+        }
+    }
+
+    // No path and no query: they may hold what is nobody's business.
+    #[cold]
+    fn open(origin: &Origin, method: Option<&Method>, attempt: u32) -> Self {
+        let span = tracing::debug_span!(
+            target: "tollgate::request",
+            "attempt",
+            %origin,
+            method = method.map(display),
+            attempt,
+            queued = Empty,
+            connection = Empty,
+            reused = Empty,
+            remote = Empty,
+            dns = Empty,
+            connect = Empty,
+            tls = Empty,
+            first_byte = Empty,
+            status = Empty,
+            outcome = Empty,
+            error = Empty,
+        );
+        Self(Some(span))
+    }
+
+    /// The head is there.
+    pub(crate) fn answered(&mut self, response: &Response<KeepAliveBody>) {
+        if let Some(span) = self.0.take() {
+            record(&span, &response.body().timings());
+            span.record("status", response.status().as_u16());
+            span.record("outcome", "answered");
+        }
+    }
+
+    /// It came to nothing on a connection.
+    pub(crate) fn failed(&mut self, lease: &Lease, queued: Duration, error: &dyn fmt::Display) {
+        if let Some(span) = self.0.take() {
+            let mut timings = lease.timings();
+            timings.queued = queued;
+            record(&span, &timings);
+            span.record("outcome", "failed");
+            span.record("error", display(error));
+        }
+    }
+
+    /// It got no connection.
+    pub(crate) fn refused(&mut self, error: &KeepAliveError) {
+        if let Some(span) = self.0.take() {
+            record(&span, &error.timings());
+            span.record("outcome", "refused");
+            span.record("error", display(error));
+        }
+    }
+}
+
+fn record(span: &Span, timings: &Timings) {
+    span.record("queued", debug(timings.queued));
+    if timings.connection > 0 {
+        span.record("connection", timings.connection);
+        span.record("reused", timings.reused);
+    }
+    if let Some(remote) = timings.remote {
+        span.record("remote", display(remote));
+    }
+    for (field, time) in [
+        ("dns", timings.dns),
+        ("connect", timings.connect),
+        ("tls", timings.tls),
+        ("first_byte", timings.first_byte),
+    ] {
+        if let Some(time) = time {
+            span.record(field, debug(time));
+        }
+    }
+}
+
+/// The caller went away.
+impl Drop for AttemptSpan {
+    fn drop(&mut self) {
+        if let Some(span) = self.0.take() {
+            span.record("outcome", "cancelled");
+        }
+    }
+}
