@@ -31,19 +31,21 @@ pub(crate) struct Maintenance {
 }
 
 impl Maintenance {
-    /// Starts the task if it is not running. Without a runtime it is started by a later call.
-    pub(crate) fn ensure(&self, shared: &Arc<Shared>) {
+    /// Starts the task if it is not running, else makes it look again. Without a runtime it is
+    /// started by a later call; then this is `false`.
+    pub(crate) fn ensure(&self, shared: &Arc<Shared>) -> bool {
         if self.running.load(Ordering::Acquire) {
             self.poked.notify_one();
-            return;
+            return true;
         }
         let Ok(runtime) = Handle::try_current() else {
-            return;
+            return false;
         };
         if !self.running.swap(true, Ordering::AcqRel) {
             let running = Running(Arc::downgrade(shared));
             drop(runtime.spawn(run(running, self.poked.clone())));
         }
+        true
     }
 
     /// Makes the task look again at what comes next.
@@ -52,13 +54,18 @@ impl Maintenance {
     }
 }
 
-/// The task's claim to be the one; given up also when its runtime ends.
+/// The task's claim to be the one; given up also when its runtime ends. Then whatever is timed next
+/// starts another, on the runtime it happens in.
 struct Running(Weak<Shared>);
 
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(shared) = self.0.upgrade() {
             shared.maintenance.running.store(false, Ordering::Release);
+            let origins = shared.origins.upgrade();
+            for pool in origins.iter().flat_map(|origins| origins.all()) {
+                pool.expect_no_look();
+            }
         }
     }
 }

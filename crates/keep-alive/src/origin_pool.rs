@@ -135,9 +135,27 @@ impl OriginPool {
             |effects| self.carry_out(effects),
         );
         if early {
-            self.shared.maintenance.poke();
+            self.look_earlier();
         }
         result
+    }
+
+    #[cold]
+    fn look_earlier(&self) {
+        if !self.shared.maintenance.ensure(&self.shared) {
+            self.expect_no_look();
+        }
+    }
+
+    /// Nobody keeps the clocks any more: whatever is due next has to be told anew.
+    pub(crate) fn expect_no_look(&self) {
+        self.inner.with_then(
+            |inner| {
+                inner.looked_after_at = None;
+                inner.engine.forget_tick();
+            },
+            |effects| self.carry_out(effects),
+        );
     }
 
     #[cold]

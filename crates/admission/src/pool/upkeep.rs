@@ -89,6 +89,12 @@ impl<E: Clone> Pool<E> {
         std::mem::replace(&mut self.upkeep.sooner, false)
     }
 
+    /// Nobody will call [`tick`](Self::tick) when it was said to be due:
+    /// [`ticks_sooner`](Self::ticks_sooner) says so again.
+    pub const fn forget_tick(&mut self) {
+        self.upkeep.sooner = self.upkeep.due.is_some();
+    }
+
     /// Closes what has been idle or has lived long enough, ends a back-off that is over, refuses
     /// who waits too long, and asks for spare connections. Looks at each connection if something
     /// is due, and [`next_tick`](Self::next_tick) is later than `now` afterwards.
