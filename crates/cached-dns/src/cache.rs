@@ -197,6 +197,8 @@ impl Cache {
     }
 
     pub(crate) fn flights_locked(&self) -> MutexGuard<'_, Flights> {
+        #[cfg(test)]
+        crate::interleave::point();
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

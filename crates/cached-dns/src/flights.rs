@@ -48,6 +48,8 @@ impl Waiters {
     }
 
     pub(crate) fn take(&self) -> Vec<oneshot::Sender<Outcome>> {
+        #[cfg(test)]
+        crate::interleave::point();
         std::mem::take(&mut *self.list.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -125,3 +127,6 @@ impl Cache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

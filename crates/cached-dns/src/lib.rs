@@ -138,6 +138,8 @@ mod flights;
 mod future;
 mod handle;
 mod hosts;
+#[cfg(test)]
+mod interleave;
 mod layer;
 mod name;
 mod outcome;

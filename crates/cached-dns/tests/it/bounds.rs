@@ -119,3 +119,27 @@ async fn who_is_refused_for_want_of_places_gets_an_old_answer_if_there_is_one() 
     let found = lookup(&dns, "a.test").await.unwrap();
     assert_eq!(found.freshness(), Freshness::Stale { age: secs(120) });
 }
+
+// Fault 15.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_evicted_while_it_is_looked_up_is_answered_all_the_same() {
+    let backend = Backend::steady(millis(100), 60, &["127.0.0.1"]);
+    let one = NonZeroUsize::MIN;
+    let dns = backend.cached_with(|layer| layer.max_names(one));
+    lookup(&dns, "a.test").await.unwrap();
+    // Its refresh is under way when others take its place.
+    assert!(dns.handle().refresh("a.test"));
+    settle().await;
+    let mut waiting = Box::pin(lookup(&dns, "cold.test"));
+    assert!((&mut waiting).now_or_never().is_none());
+    for n in 0..8 {
+        dns.handle().refresh(&format!("{n}.test"));
+    }
+    assert_eq!(waiting.await.unwrap().len(), 1);
+    advance(secs(1)).await;
+    settle().await;
+    let stats = dns.handle().stats();
+    assert!(stats.evictions > 0 && stats.names <= 1, "{stats:?}");
+    assert_eq!(stats.in_flight, 0);
+    lookup(&dns, "a.test").await.unwrap();
+}

@@ -151,3 +151,36 @@ async fn a_snapshot_tells_how_each_name_stands() {
         Some("looking up broken.test failed")
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_name_in_use_is_kept_fresh_without_being_looked_up() {
+    let backend = Backend::new(|name, nth| async move {
+        match (name.as_str(), nth) {
+            ("gone.test", _) => Err(not_found(None)),
+            ("a.test", 0..3) => Ok(answer(100, &["10.0.0.1"])),
+            _ => Err(transient()),
+        }
+    });
+    let dns = backend.cached();
+    let handle = dns.handle();
+    assert!(!handle.keep_fresh("a.test"), "nobody has asked for it yet");
+    lookup(&dns, "a.test").await.unwrap();
+    for due in [false, true, false, true] {
+        assert_eq!(handle.keep_fresh("A.test"), due);
+        assert!(!handle.keep_fresh("a.test"), "once");
+        settle().await;
+        advance(secs(if due { 1 } else { 80 })).await;
+    }
+    assert_eq!((backend.calls(), handle.stats().fresh), (3, 0));
+    // From now on it fails, and is backed off from.
+    advance(secs(80)).await;
+    assert!(handle.keep_fresh("a.test"));
+    settle().await;
+    assert!(!handle.keep_fresh("a.test"));
+    assert_eq!(handle.addrs("a.test"), [addr("10.0.0.1")]);
+
+    lookup(&dns, "gone.test").await.unwrap_err();
+    advance(secs(60)).await;
+    assert!(!handle.keep_fresh("gone.test"), "there is nothing to keep");
+    assert!(handle.addrs("gone.test").is_empty());
+}

@@ -166,3 +166,27 @@ async fn an_incomplete_answer_is_asked_for_again_after_ten_seconds_and_its_late_
     settle().await;
     assert_eq!(backend.calls(), 2);
 }
+
+// Fault 7.
+#[tokio::test(start_paused = true)]
+async fn the_new_set_is_served_once_the_lifetime_of_the_old_one_is_over() {
+    let backend = Backend::new(|_, nth| async move {
+        let found: &[&str] = match nth {
+            0 => &["127.0.0.1", "127.0.0.2", "127.0.0.3"],
+            _ => &["127.0.0.3", "127.0.0.4"],
+        };
+        Ok(answer(60, found))
+    });
+    let dns = backend.cached();
+    for second in 0..=60 {
+        let found = addrs(&dns, "a.test").await;
+        // Refreshed by the lookup at 48 s of age, and served from then on.
+        let expected: &[&str] = match second {
+            ..=48 => &["127.0.0.1", "127.0.0.2", "127.0.0.3"],
+            _ => &["127.0.0.3", "127.0.0.4"],
+        };
+        assert_eq!(found, expected, "after {second} s");
+        settle().await;
+        advance(secs(1)).await;
+    }
+}

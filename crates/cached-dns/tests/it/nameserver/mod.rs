@@ -2,6 +2,7 @@
 
 mod families;
 mod files;
+mod fuzz;
 mod lies;
 mod negative;
 mod outage;

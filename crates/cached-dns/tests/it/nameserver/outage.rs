@@ -70,6 +70,8 @@ async fn a_server_that_dies_after_its_first_answer_costs_stale_answers_then_erro
         Some(Answer::refused()),
         Some(Answer::garbage(vec![0x5a; 60])),
         Some(both(&["127.0.0.3"]).wrong_id()),
+        // Fault 13: TCP hangs.
+        Some(both(&["127.0.0.3"]).truncated().silent_over_tcp()),
         None,
     ];
     join_all(deaths.map(dies_and_comes_back)).await;
