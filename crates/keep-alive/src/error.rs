@@ -21,6 +21,7 @@ struct Inner {
     limit: usize,
     ahead: usize,
     timings: Timings,
+    took: Option<Duration>,
     source: Option<Source>,
 }
 
@@ -73,6 +74,7 @@ impl KeepAliveError {
             limit: 0,
             ahead: 0,
             timings: Timings::default(),
+            took: None,
             source: None,
         }))
     }
@@ -112,6 +114,17 @@ impl KeepAliveError {
     pub(crate) fn with_timings(mut self, timings: Timings) -> Self {
         self.0.timings = timings;
         self
+    }
+
+    pub(crate) fn with_took(mut self, took: Duration) -> Self {
+        self.0.took = Some(took);
+        self
+    }
+
+    /// How long after it got its connection the last attempt failed; `None` if the request never was
+    /// handed to one.
+    pub fn took(&self) -> Option<Duration> {
+        self.0.took
     }
 
     /// What it is about.
@@ -154,6 +167,7 @@ impl fmt::Display for KeepAliveError {
             limit,
             ahead,
             timings,
+            took,
             ..
         } = &*self.0;
         let to: &dyn fmt::Display = match origin {
@@ -161,6 +175,7 @@ impl fmt::Display for KeepAliveError {
             None => &"the request's origin",
         };
         let waited = timings.queued;
+        let took = took.unwrap_or_default();
         match kind {
             KeepAliveErrorKind::InvalidRequest => f.write_str(
                 "not a request this client can send: an absolute http or https URI with a host is needed",
@@ -190,15 +205,16 @@ impl fmt::Display for KeepAliveError {
             }
             KeepAliveErrorKind::ClosedBeforeSent => write!(
                 f,
-                "connections to {to} closed before the request was written, {} tried; it was not sent",
+                "connections to {to} closed before the request was written, {} tried, {waited:?} waited; it was \
+                 not sent: lower idle_timeout below the server's, or look why it closes",
                 timings.attempts
             ),
             KeepAliveErrorKind::ClosedAfterSent => write!(
                 f,
-                "connection to {to} closed after the request was written and before a response; the server may \
-                 have acted on it"
+                "connection to {to} closed {took:?} after the request was handed to it and before a response; \
+                 the server may have acted on it: send it again only if that is harmless"
             ),
-            KeepAliveErrorKind::Exchange => write!(f, "the exchange with {to} failed"),
+            KeepAliveErrorKind::Exchange => write!(f, "the exchange with {to} failed after {took:?}; its cause says what to change"),
         }
     }
 }

@@ -167,6 +167,7 @@ impl Call {
         let lost = !error.is_parse() && !error.is_user() && !is_nonsense(&error);
         let silent = lost && !lease.conn().io.answered(error.is_incomplete_message());
         let (reused, granted_at) = (lease.may_be_stale(), lease.granted_at());
+        let took = granted_at.elapsed();
         lease.failed(if silent {
             CloseReason::PeerEof
         } else {
@@ -193,7 +194,7 @@ impl Call {
             (None, _) if lost => KeepAliveErrorKind::ClosedAfterSent,
             (None, _) => KeepAliveErrorKind::Exchange,
         };
-        After::Fail(self.error(kind).with_source(error))
+        After::Fail(self.error(kind).with_source(error).with_took(took))
     }
 
     #[expect(

@@ -100,7 +100,10 @@ const fn what_and_advice(kind: ErrorKind) -> &'static str {
 fn connect_took(error: &KeepAliveError) -> Option<Duration> {
     let late = find::<ConnectTimedOut>(error).map(ConnectTimedOut::elapsed);
     let dial = find::<DialError>(error).map(DialError::elapsed);
-    let took = late.or(dial)?;
+    // A connector that does not say leaves the time that the request waited for it.
+    let waited =
+        || Some(error.timings().queued).filter(|_| error.kind() == KeepAliveErrorKind::Connect);
+    let took = late.or(dial).or_else(waited)?;
     // Microseconds are noise beside a connect.
     Some(
         Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)).max(

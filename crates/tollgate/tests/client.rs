@@ -27,9 +27,21 @@ fn the_contract_holds_at_compile_time() {
             Service<Request<B>, Response = http::Response<tollgate::Body>, Error = tollgate::Error>,
     {
     }
+    // What tonic's generated clients want of a transport: `GreeterClient::with_origin(client, uri)`.
+    fn transport<T>()
+    where
+        T: tonic::client::GrpcService<tonic::body::Body> + Clone + Send + 'static,
+        T::Error: Into<tollgate::BoxError>,
+        T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
+        <T::ResponseBody as http_body::Body>::Error: Into<tollgate::BoxError> + Send,
+        T::Future: Send,
+    {
+    }
     fn send<T: Send + 'static>() {}
     fn error<T: std::error::Error + Send + Sync + 'static>() {}
 
+    transport::<Client>();
+    transport::<OriginClient>();
     clone_send_sync::<Client>();
     clone_send_sync::<OriginClient>();
     clone_send_sync::<tollgate::ClientBuilder>();

@@ -33,7 +33,59 @@ async fn held() -> (Upstream, Gate) {
 }
 
 async fn fails(client: &Client, uri: impl ToString) -> Error {
-    client.get(uri.to_string()).await.err().unwrap()
+    let error = client.get(uri.to_string()).await.err().unwrap();
+    says_all(&error);
+    error
+}
+
+/// What, to where, after how long, and what to change.
+fn says_all(error: &Error) {
+    let text = error.to_string();
+    let (timed, advice) = match error.kind() {
+        ErrorKind::QueueFull => (false, "raise the connection cap or max_waiting"),
+        ErrorKind::QueueTimeout => (true, "raise the connection cap or acquire_timeout"),
+        ErrorKind::ConnectTimeout { .. } => (true, "raise connect_timeout"),
+        ErrorKind::Dns => (true, "check the name"),
+        ErrorKind::ConnectRefused => (true, "check that something listens"),
+        ErrorKind::Unreachable => (true, "check routes"),
+        ErrorKind::PortsExhausted => (false, "keep connections alive"),
+        ErrorKind::Connect => (false, "its cause says why"),
+        ErrorKind::Blocked => (true, "AddrPolicy::allow"),
+        ErrorKind::ClosedBeforeSent => (true, "lower idle_timeout"),
+        ErrorKind::ClosedAfterSent => (true, "only if that is harmless"),
+        ErrorKind::Exchange => (true, "its cause says"),
+        ErrorKind::ResponseTimeout => (true, "raise response_timeout"),
+        ErrorKind::InvalidRequest => (false, "absolute"),
+        other => panic!("{other:?} has no line here: {text}"),
+    };
+    assert!(text.contains(advice), "{text}");
+    if let Some(origin) = error.origin() {
+        assert!(text.contains(&origin.to_string()), "{text}");
+    }
+    // Not dialled for, so nothing took any time.
+    if timed && !error.is_backing_off() {
+        let time = |word: &str| {
+            let number = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+            number.len() < word.len() && ["ns", "µs", "ms", "s"].contains(&number)
+        };
+        let mut words = text.split([' ', ':', ',', ';']);
+        assert!(words.any(time), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_black_hole_ends_at_the_budget_give_or_take_50_ms() {
+    let hole = Hole::start([127, 0, 0, 1]).await;
+    let budget = Duration::from_millis(400);
+    let client = client_with(|b| b.connect_timeout(budget));
+    let started = tokio::time::Instant::now();
+    let error = fails(&client, format!("http://{}/", hole.addr())).await;
+    let took = started.elapsed();
+    assert!(error.is_timeout() && error.is_connect());
+    assert!(
+        took >= budget && took < budget + Duration::from_millis(50),
+        "{took:?}"
+    );
 }
 
 #[tokio::test]
