@@ -1,13 +1,18 @@
 //! The cost of one cached lookup, for callgrind or a stopwatch.
 //!
+//! `hit_cost` is the gate: under valgrind's callgrind, one hit must take less than a tenth of the
+//! instructions of a hit in hickory's own cache, and allocate nothing. It fails if that is not so.
+//!
 //! `hit_cost ours|hickory <lookups>` resolves one name with 4 IPv4 and 4 IPv6 addresses once, then
 //! `<lookups>` times from the cache, walking through the addresses each time. Under callgrind, the
 //! difference between two runs with different numbers is the cost of the lookups alone.
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 use std::net::IpAddr;
+use std::process::Command;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -25,6 +30,9 @@ const NAME: &str = "eight.example.test.";
 async fn main() -> Result<(), BoxError> {
     let mut args = std::env::args().skip(1);
     let (who, lookups) = (args.next(), args.next());
+    if who.is_none() {
+        return gate().await;
+    }
     let lookups: u32 = lookups.map_or(Ok(100_000), |n| n.parse())?;
     let server = DnsServer::start().await;
     let v4 = (1..=4).map(|n| IpAddr::from([127, 0, 0, n]));
@@ -46,6 +54,70 @@ async fn main() -> Result<(), BoxError> {
         took / lookups.max(1)
     );
     Ok(())
+}
+
+/// Hits between the two runs whose difference is measured.
+const HITS: u64 = 1_000;
+/// How many times cheaper a hit is to be than hickory's.
+const CHEAPER: u64 = 10;
+
+async fn gate() -> Result<(), BoxError> {
+    let (ours, theirs) = (instructions("ours")?, instructions("hickory")?);
+    let allocations = allocations().await?;
+    println!(
+        "a hit: {ours} instructions, hickory's own {theirs}; {allocations} allocations in {HITS}"
+    );
+    if ours * CHEAPER >= theirs {
+        return Err(format!("a hit costs more than 1/{CHEAPER} of hickory's").into());
+    }
+    if allocations > 0 {
+        return Err("a hit allocates".into());
+    }
+    Ok(())
+}
+
+/// Of one hit of `who`, as callgrind counts them.
+fn instructions(who: &str) -> Result<u64, BoxError> {
+    const FEW: u64 = 100;
+    let [few, many] = [FEW, FEW + HITS].map(|lookups| collected(who, lookups));
+    Ok(many?.saturating_sub(few?) / HITS)
+}
+
+fn collected(who: &str, lookups: u64) -> Result<u64, BoxError> {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe()?)
+        .args([who, &lookups.to_string()])
+        .output()
+        .map_err(|error| format!("valgrind (apt-get install valgrind): {error}"))?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    let collected = told
+        .lines()
+        .find_map(|line| line.split("Collected : ").nth(1));
+    let collected = collected.filter(|_| output.status.success());
+    Ok(collected.ok_or_else(|| told.clone())?.trim().parse()?)
+}
+
+/// Of that many hits; the clone of the name is the caller's.
+async fn allocations() -> Result<u64, BoxError> {
+    let server = DnsServer::start().await;
+    server.set(NAME, Answer::addrs([IpAddr::from([127, 0, 0, 1])]).ttl(300));
+    let backend = Hickory::with_nameservers([server.addr()])?;
+    let mut dns = CachedDnsLayer::new().cached(backend);
+    let name: Name = NAME.parse()?;
+    dns.call(name.clone()).await?;
+    let names: Vec<Name> = (0..HITS).map(|_| name.clone()).collect();
+    let mut found = 0;
+    let info = allocation_counter::measure(|| {
+        for name in names {
+            // Ready at once: there is nothing to await.
+            if let Some(Ok(addrs)) = dns.call(name).now_or_never() {
+                found += addrs.len() as u64;
+            }
+        }
+    });
+    assert_eq!(found, HITS, "every one a hit");
+    Ok(info.count_total)
 }
 
 async fn ours(server: &DnsServer, lookups: u32) -> Result<(Duration, u64), BoxError> {

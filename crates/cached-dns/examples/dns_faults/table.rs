@@ -14,11 +14,32 @@ const HEADS: [&str; 3] = [
     "getaddrinfo",
 ];
 
+/// What a cell of the table says.
+pub(crate) struct Cell {
+    pub(crate) text: String,
+    /// Whether it is what this crate promises; of the others nothing is asked.
+    kept: bool,
+}
+
+impl Cell {
+    pub(crate) fn new(text: String, kept: bool) -> Self {
+        Self { text, kept }
+    }
+}
+
+/// Prints the table; an error if our column breaks a promise.
 pub(crate) async fn print(limit: Duration) -> Result<(), BoxError> {
     let mut columns = vec![vec![String::new(), String::new()]];
     columns[0].extend(Row::ALL.iter().map(|row| row.label().to_owned()));
-    let cells = cells(limit).await?;
-    for (head, cells) in HEADS.iter().zip(cells) {
+    let (ours, hickory, system) = cells(limit).await?;
+    let broken: Vec<&str> = Row::ALL
+        .iter()
+        .zip(&ours)
+        .filter(|(_, cell)| !cell.kept)
+        .map(|(row, _)| row.label())
+        .collect();
+    let [ours, hickory] = [ours, hickory].map(texts);
+    for (head, cells) in HEADS.iter().zip([ours, hickory, system]) {
         columns.push(
             [(*head).to_owned(), String::new()]
                 .into_iter()
@@ -37,19 +58,35 @@ pub(crate) async fn print(limit: Duration) -> Result<(), BoxError> {
         let cells: Vec<&str> = columns.iter().map(|column| column[line].as_str()).collect();
         println!("| {} |", cells.join(" | "));
     }
-    Ok(())
+    if broken.is_empty() {
+        return Ok(());
+    }
+    Err(format!("not as promised: {}", broken.join("; ")).into())
 }
+
+fn texts(cells: Vec<Cell>) -> Vec<String> {
+    cells.into_iter().map(|cell| cell.text).collect()
+}
+
+type Columns = (Vec<Cell>, Vec<Cell>, Vec<String>);
 
 /// The columns. Ours is measured first, by itself: it is quick, and what is quick is disturbed by
 /// what is slow. The cells of the others run side by side.
-async fn cells(limit: Duration) -> Result<[Vec<String>; 3], BoxError> {
+async fn cells(limit: Duration) -> Result<Columns, BoxError> {
     let mut ours = Vec::new();
     for row in Row::ALL {
-        ours.push(row.run(Column::Ours, limit).await?);
+        let mut cell = row.run(Column::Ours, limit).await?;
+        // On a busy machine a timer may be late, but not three times.
+        for _ in 0..2 {
+            if !cell.kept {
+                cell = row.run(Column::Ours, limit).await?;
+            }
+        }
+        ours.push(cell);
     }
     let hickory = join_all(Row::ALL.map(|row| row.run(Column::Hickory, limit)));
     let system = join_all(Row::ALL.map(|row| namespace::cell(row, limit)));
     let (hickory, system) = tokio::join!(hickory, system);
     let hickory = hickory.into_iter().collect::<Result<_, _>>()?;
-    Ok([ours, hickory, system])
+    Ok((ours, hickory, system))
 }
