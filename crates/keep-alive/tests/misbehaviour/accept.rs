@@ -86,3 +86,32 @@ async fn a_connection_that_closes_at_once_is_replaced_or_told() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_server_that_closes_every_connection_at_once_is_tried_a_few_times_and_told() {
+    const CALLS: usize = 20;
+    let upstream = Upstream::builder()
+        .on_accept(|_| Reply::nothing().close())
+        .start()
+        .await;
+    let stack = Stack::new(&upstream, &cap(1));
+    for _ in 0..CALLS {
+        let request = Request::post(upstream.uri("/"))
+            .body(Full::from("x"))
+            .unwrap();
+        let limit = Duration::from_secs(10);
+        match call(stack.pool.clone(), request, limit).await {
+            Outcome::Failed(error) => {
+                let unsent = error.kind() == KeepAliveErrorKind::ClosedBeforeSent;
+                assert!(unsent || error.kind() == KeepAliveErrorKind::ClosedAfterSent);
+                assert_eq!(error.nothing_sent(), unsent);
+                assert!(error.timings().attempts <= 4, "{error:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let dials = stack.connector.stats().calls;
+    assert!(dials <= CALLS * 4, "{dials} dials for {CALLS} calls");
+    assert!(stack.connector.stats().peak_live <= 1);
+    assert_at_rest(&stack.settled(|stats| stats.open == 0).await);
+}
