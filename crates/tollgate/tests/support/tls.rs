@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Signs certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -147,6 +148,11 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
+    /// A handshake that has to succeed.
+    pub(crate) async fn accept(self, stream: TcpStream) -> TlsStream<TcpStream> {
+        self.tls.accept(stream).await.unwrap()
+    }
+
     pub(crate) async fn serve(self, stream: TcpStream) {
         match self.tls.accept(stream).into_fallible().await {
             Ok(stream) => {
