@@ -1,11 +1,13 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use http::Uri;
 
 use crate::load::Load;
+use crate::parse;
 use crate::site::Site;
 
 /// What each request may take before it is an error of kind `timeout`.
@@ -36,12 +38,32 @@ pub(crate) struct Args {
     pub(crate) limit: u16,
 
     /// How long the upstream takes over each request: 5 or 5ms, 200us, 1s; only without --url
-    #[arg(long, short, value_name = "TIME", default_value = "5ms", value_parser = delay)]
+    #[arg(long, short, value_name = "TIME", default_value = "5ms", value_parser = parse::delay)]
     pub(crate) delay: Duration,
 
     /// Flood this server instead, which must be yours: `http://host[:port][/path]`
-    #[arg(long, value_name = "URL", value_parser = url)]
+    #[arg(long, value_name = "URL", value_parser = parse::url)]
     pub(crate) url: Option<Uri>,
+
+    /// The most requests that may wait for Tollgate; without it, a place for each under way
+    #[arg(long, value_name = "N")]
+    pub(crate) max_waiting: Option<u16>,
+
+    /// The upstream closes each connection after its answer; only without --url
+    #[arg(long, conflicts_with = "url")]
+    pub(crate) close: bool,
+
+    /// How long each worker pauses between two requests
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = parse::delay)]
+    pub(crate) pause: Duration,
+
+    /// Stop after so many seconds, however many requests are left
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: Option<u64>,
+
+    /// Serve Tollgate's metrics at `/metrics` and its snapshot at `/stats` while it runs
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) serve: Option<SocketAddr>,
 
     /// Run this client only; may be given more than once
     #[arg(long, value_name = "CLIENT")]
@@ -55,6 +77,9 @@ pub(crate) struct Args {
 const AFTER_HELP: &str = "\
 Tollgate's queue is given a place for every request under way and time enough to empty, so what
 does not get a connection waits: the table's `longest wait` is the longest of those waits.
+
+To see a fault on a dashboard, serve metrics and make it: a low --limit saturates the pool, with
+--max-waiting it refuses, a long --delay makes callers wait, --close churns connections.
 
 The client with a connection for every request sends at most 4,000, fewer if the machine is short
 of ports: each leaves a port in TIME_WAIT for a minute.
@@ -97,7 +122,14 @@ impl Args {
             requests,
             concurrency: self.concurrency,
             deadline: REQUEST_DEADLINE,
+            pause: self.pause,
+            lasts: self.seconds.map(Duration::from_secs),
         }
+    }
+
+    /// How many requests may queue in Tollgate.
+    pub(crate) fn max_waiting(&self) -> usize {
+        self.max_waiting.unwrap_or(self.concurrency).into()
     }
 
     /// How long a request may queue in Tollgate: no less than it may take in all.
@@ -115,37 +147,6 @@ impl Args {
             self.requests, self.concurrency, self.limit
         )
     }
-}
-
-fn url(text: &str) -> Result<Uri, String> {
-    const FORM: &str = "expected http://host[:port][/path]";
-    let uri: Uri = text.parse().map_err(|error| format!("{error}; {FORM}"))?;
-    match (uri.scheme_str(), uri.host()) {
-        (Some("http"), Some(host)) if !host.is_empty() => Ok(uri),
-        (Some("https"), _) => Err(format!("flood does not speak TLS; {FORM}")),
-        _ => Err(FORM.to_owned()),
-    }
-}
-
-fn delay(text: &str) -> Result<Duration, String> {
-    const MOST: Duration = Duration::from_secs(10);
-    let unit_at = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "expected a time such as 5ms, 200us or 1s".to_owned())?;
-    let delay = match unit {
-        "" | "ms" => Duration::from_millis(number),
-        "us" => Duration::from_micros(number),
-        "s" => Duration::from_secs(number),
-        _ => return Err(format!("unknown unit {unit:?}: us, ms and s are known")),
-    };
-    if delay > MOST {
-        return Err(format!("at most {MOST:?}"));
-    }
-    Ok(delay)
 }
 
 #[cfg(test)]
@@ -167,40 +168,6 @@ mod tests {
         for one in Contender::value_variants() {
             let value = one.to_possible_value().unwrap();
             assert_eq!(value.get_name(), one.label());
-        }
-    }
-
-    #[test]
-    fn delays_are_in_milliseconds_unless_they_say_otherwise() {
-        assert_eq!(delay("5"), Ok(Duration::from_millis(5)));
-        assert_eq!(delay("5ms"), Ok(Duration::from_millis(5)));
-        assert_eq!(delay("200us"), Ok(Duration::from_micros(200)));
-        assert_eq!(delay("1s"), Ok(Duration::from_secs(1)));
-        assert_eq!(delay("0"), Ok(Duration::ZERO));
-        for bad in ["", "ms", "-1", "5h", "1e3", "11s"] {
-            assert!(delay(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn only_whole_http_urls_are_taken() {
-        for good in [
-            "http://127.0.0.1:8080/",
-            "http://billing.internal",
-            "http://[::1]:80/x",
-        ] {
-            assert!(url(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            "billing.internal",
-            "/v1",
-            "ftp://a/",
-            "https://a/",
-            "http://",
-            "http:// a",
-        ] {
-            assert!(url(bad).is_err(), "{bad}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::Uri;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::BoxError;
 use crate::client::{Client, Failure};
@@ -19,6 +19,10 @@ pub(crate) struct Load {
     pub(crate) concurrency: u16,
     /// What each request may take, its queueing included.
     pub(crate) deadline: Duration,
+    /// Of each worker, between two requests.
+    pub(crate) pause: Duration,
+    /// When to stop, however many requests are left.
+    pub(crate) lasts: Option<Duration>,
 }
 
 /// How far the load has come. Clones share it.
@@ -112,7 +116,9 @@ pub(crate) async fn run<C: Client>(
 
 async fn work<C: Client>(client: C, load: Load, progress: Progress) -> Tally {
     let mut tally = Tally::default();
-    while progress.next(load.requests) {
+    let start = Instant::now();
+    let is_over = || load.lasts.is_some_and(|lasts| start.elapsed() >= lasts);
+    while !is_over() && progress.next(load.requests) {
         let begin = Instant::now();
         let result = timeout(load.deadline, client.get(load.uri.clone())).await;
         match result.unwrap_or_else(|_| Err(Failure("timeout".into()))) {
@@ -127,6 +133,9 @@ async fn work<C: Client>(client: C, load: Load, progress: Progress) -> Tally {
             }
         }
         progress.0.done.fetch_add(1, Relaxed);
+        if !load.pause.is_zero() {
+            sleep(load.pause).await;
+        }
     }
     tally
 }
@@ -177,6 +186,8 @@ mod tests {
             requests,
             concurrency,
             deadline: Duration::from_secs(1),
+            pause: Duration::ZERO,
+            lasts: None,
         }
     }
 
@@ -195,6 +206,16 @@ mod tests {
         let tally = run(Mute, &load(3, 8), &Progress::default()).await.unwrap();
         assert_eq!(tally.errors, BTreeMap::from([("timeout".to_owned(), 3)]));
         assert_eq!(tally.elapsed, Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_load_with_an_end_pauses_and_stops_there() {
+        let mut load = load(1_000, 2);
+        load.pause = Duration::from_millis(100);
+        load.lasts = Some(Duration::from_secs(1));
+        let progress = Progress::default();
+        let tally = run(Fake::default(), &load, &progress).await.unwrap();
+        assert_eq!((progress.done(), tally.elapsed), (20, load.lasts.unwrap()));
     }
 
     #[test]

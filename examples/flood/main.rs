@@ -3,6 +3,8 @@
 //! ```text
 //! cargo run --release --example flood                # against an upstream and a DNS server of its own
 //! cargo run --release --example flood -- --url http://127.0.0.1:8080/   # against a server of yours
+//! cargo run --release --example flood -- --only tollgate --serve 127.0.0.1:9000 --seconds 600
+//! #   with metrics for a Prometheus, and the pool's snapshot at /stats
 //! ```
 //!
 //! The clients are
@@ -24,8 +26,10 @@ mod limits;
 mod load;
 mod meter;
 mod nameserver;
+mod parse;
 mod report;
 mod resolver;
+mod serve;
 mod site;
 mod stack;
 mod table;
@@ -43,6 +47,7 @@ use crate::client::Client;
 use crate::legacy::Legacy;
 use crate::load::{Load, Progress};
 use crate::report::{Report, Run};
+use crate::serve::Metrics;
 use crate::site::Site;
 use crate::stack::Stack;
 use crate::view::View;
@@ -104,15 +109,18 @@ async fn run(contender: Contender, args: &Args, view: &mut View) -> Result<Run, 
             .await
         }
         Contender::Tollgate => {
-            let client = Stack::new(args, &site)?;
-            measure(
-                contender,
-                client,
-                args.load(&site, args.requests),
-                &site,
-                view,
-            )
-            .await
+            let metrics = args.serve.map(|_| Metrics::install()).transpose()?;
+            let client = Stack::new(args, &site, metrics.as_ref())?;
+            let mut server = None;
+            if let (Some(addr), Some(metrics)) = (args.serve, metrics) {
+                let serving = metrics.serve(addr, client.client().clone()).await?;
+                View::line(&format!("metrics at http://{}/metrics", serving.addr));
+                server = Some(serving);
+            }
+            let load = args.load(&site, args.requests);
+            let run = measure(contender, client, load, &site, view).await;
+            drop(server);
+            run
         }
     }
 }

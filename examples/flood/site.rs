@@ -50,7 +50,7 @@ impl Site {
     pub(crate) async fn open(args: &Args) -> Result<Self, BoxError> {
         match &args.url {
             Some(url) => Ok(Self::remote(url)),
-            None => Self::own(args.delay).await,
+            None => Self::own(args).await,
         }
     }
 
@@ -64,8 +64,12 @@ impl Site {
         }
     }
 
-    async fn own(delay: Duration) -> Result<Self, BoxError> {
-        let upstream = Plain::builder().latency(delay).start().await;
+    async fn own(args: &Args) -> Result<Self, BoxError> {
+        let upstream = Plain::builder()
+            .latency(args.delay)
+            .keep_alive(!args.close)
+            .start()
+            .await;
         let dns = DnsServer::start().await;
         dns.set(NAME, Answer::addrs([Ipv4Addr::LOCALHOST.into()]).ttl(TTL));
         let port = upstream.addr().port();
