@@ -12,9 +12,11 @@
 mod ageing;
 mod bench;
 mod crowd;
-#[cfg(not(loom))] // its mutex is loom's then, and works only in a model: `tests/loom.rs`
+#[cfg(not(loom))] // its mutex is loom's then, and works only in a model: `tests/loom`
 mod effects;
+mod failing;
 mod handing_over;
+mod keeping;
 mod model;
 mod opening;
 mod queueing;

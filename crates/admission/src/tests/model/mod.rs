@@ -7,6 +7,8 @@
 mod coverage;
 mod gate;
 mod pool;
+mod pool_checks;
+mod pool_opens;
 mod pool_steps;
 mod total;
 
