@@ -9,8 +9,10 @@ mod gate;
 mod pool;
 mod pool_checks;
 mod pool_opens;
+mod pool_outside;
 mod pool_steps;
 mod total;
+mod total_protocol;
 
 use std::collections::BTreeMap;
 

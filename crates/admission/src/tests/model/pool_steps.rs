@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tollgate_core::{CloseReason, RefuseReason};
 
 use super::Step;
-use super::pool::{BackingOff, Before, World};
+use super::pool::{Before, World};
 use crate::queue::Peek;
 use crate::{Admission, BackOff, Demand, PoolConfig, Returned};
 
@@ -245,85 +245,6 @@ impl World {
         for ticket in self.pool.line() {
             let due = self.pool.deadline(ticket);
             assert!(due.is_none_or(|at| at > self.now), "A6: expired");
-        }
-    }
-
-    fn some_socket(&self, step: Step) -> Option<crate::ResourceId> {
-        let mut sockets: Vec<_> = self.sockets.keys().copied().collect();
-        sockets.sort_unstable_by_key(|id| id.0.index);
-        Some(sockets[step.pick(sockets.len())?])
-    }
-
-    fn credit_changed(&mut self, step: Step) {
-        if let Some(resource) = self.some_socket(step) {
-            self.inputs.note("credit_changed");
-            let capacity = usize::from(step.b % 4);
-            let state = self.pool.resource(resource).map(|info| info.state);
-            if state == Some(crate::ResourceState::Live) {
-                self.shared.insert(resource);
-            }
-            self.pool.credit_changed(resource, self.now, capacity);
-        }
-    }
-
-    fn retire(&mut self, step: Step) {
-        if let Some(resource) = self.some_socket(step) {
-            self.inputs.note("retire");
-            self.pool.retire(resource, CloseReason::AddressGone);
-        }
-    }
-
-    fn from_outside(&mut self, step: Step) {
-        match step.a % 5 {
-            0 => {
-                self.inputs.note("reclaim_oldest_idle");
-                let oldest = self.pool.oldest_idle();
-                assert_eq!(self.pool.reclaim_oldest_idle(), oldest.is_some());
-            }
-            1 => {
-                self.inputs.note("warm");
-                self.pool.warm(usize::from(step.b % 4));
-            }
-            2 => {
-                self.inputs.note("expect_leases");
-                let leases = one_or_more(usize::from(step.b % 3));
-                self.pool.expect_leases(self.now, leases);
-            }
-            3 if self.opening > 0 => {
-                self.inputs.note("open_abandoned");
-                self.opening -= 1;
-                self.pool.open_abandoned(self.now);
-                if let BackingOff::Probing { started, .. } = &mut self.back_off {
-                    *started = false;
-                }
-            }
-            _ => {
-                self.inputs.note("retire_idle_until");
-                let until = self.now - MILLI * 50;
-                self.pool.retire_idle_until(until, CloseReason::Idle);
-                let oldest = self.pool.oldest_idle();
-                assert!(oldest.is_none_or(|since| since > until), "all of them");
-            }
-        }
-    }
-
-    fn rarely(&mut self, step: Step) {
-        match step.a % 16 {
-            0 => {
-                self.inputs.note("drain");
-                self.pool.drain(self.now);
-                self.drained = true;
-                self.back_off = BackingOff::Normal { failures: 0 };
-            }
-            1..=4 => {
-                self.inputs.note("reconfigure");
-                let max_open = one_or_more(usize::from(step.b % 5));
-                let max_idle = usize::from(step.b % 4);
-                self.config = self.config.clone().max_open(max_open).max_idle(max_idle);
-                self.pool.reconfigure(self.now, self.config.clone());
-                self.excess = self.occupied().saturating_sub(max_open.get());
-            }
-            _ => {}
         }
     }
 }

@@ -10,27 +10,25 @@ use tokio::time::Instant;
 use tollgate_core::CloseReason;
 
 use super::{Inputs, Step, steps};
-use crate::{
-    Admission, Demand, Machine, Place, Pool, PoolConfig, ResourceId, Returned, Ticket, Total,
-};
+use crate::{Admission, Demand, Pool, PoolConfig, ResourceId, Returned, Ticket, Total};
 
 const MILLI: Duration = Duration::from_millis(1);
 
 /// Pools, their total, and an owner that does what the protocol says.
 pub(super) struct World {
-    pools: Vec<Origin>,
-    total: Total<usize>,
-    now: Instant,
+    pub(super) pools: Vec<Origin>,
+    pub(super) total: Total<usize>,
+    pub(super) now: Instant,
     pub(super) inputs: Inputs,
 }
 
-struct Origin {
-    pool: Pool<u32>,
-    tickets: Vec<Ticket>,
-    held: Vec<ResourceId>,
+pub(super) struct Origin {
+    pub(super) pool: Pool<u32>,
+    pub(super) tickets: Vec<Ticket>,
+    pub(super) held: Vec<ResourceId>,
     /// Sockets, and whether they were told to close.
-    sockets: HashMap<ResourceId, bool>,
-    opening: usize,
+    pub(super) sockets: HashMap<ResourceId, bool>,
+    pub(super) opening: usize,
 }
 
 impl World {
@@ -149,34 +147,6 @@ impl World {
         origin.pool.lease_returned(resource, self.now, returned);
     }
 
-    /// Closes the oldest idle connection of all, while more wait than are made way for.
-    fn reclaim(&mut self) {
-        while self.total.is_short() {
-            let idle = self
-                .pools
-                .iter_mut()
-                .filter(|origin| origin.pool.oldest_idle().is_some());
-            let oldest = idle.min_by_key(|origin| origin.pool.oldest_idle());
-            let Some(oldest) = oldest else {
-                return;
-            };
-            assert!(oldest.pool.reclaim_oldest_idle());
-            self.inputs.note("reclaimed");
-            self.total.reclaimed();
-        }
-    }
-
-    /// A place is free; whoever gets it starts an open or passes it on.
-    fn release(&mut self) {
-        self.inputs.note("release");
-        while let Some(at) = self.total.release() {
-            if self.pools[at].pool.start_open(self.now) {
-                self.pools[at].opening += 1;
-                return;
-            }
-        }
-    }
-
     fn some_socket_gone(&mut self, at: usize, step: Step) {
         let sockets = &self.pools[at].sockets;
         let mut all: Vec<_> = sockets
@@ -207,71 +177,6 @@ impl World {
         self.inputs.note("tick");
         self.now += MILLI * u32::from(step.a % 100);
         self.pools[at].pool.tick(self.now);
-    }
-
-    /// What the owner does after every call: notes closes, and starts what is wanted.
-    fn settle(&mut self) {
-        for at in 0..self.pools.len() {
-            let mut effects = self.pools[at].pool.take_effects();
-            while let Some((id, _)) = effects.next_close() {
-                self.pools[at].sockets.insert(id, true);
-            }
-            while self.pools[at].pool.wants_open(self.now) {
-                if !self.start(at) {
-                    break;
-                }
-            }
-        }
-        for (at, origin) in self.pools.iter().enumerate() {
-            if self.total.is_blocking() && !origin.pool.wants_open(self.now) {
-                self.inputs.note("withdraw");
-                self.total.withdraw(&at);
-            }
-        }
-        self.reclaim();
-        // Reclaiming closes what belongs to pools already looked at.
-        for origin in &mut self.pools {
-            let mut effects = origin.pool.take_effects();
-            while let Some((id, _)) = effects.next_close() {
-                origin.sockets.insert(id, true);
-            }
-        }
-    }
-
-    fn start(&mut self, at: usize) -> bool {
-        self.inputs.note("acquire");
-        let origin = &mut self.pools[at];
-        let since = origin.pool.head_waiting_since().unwrap_or(self.now);
-        let holds_none = origin.pool.places() == 0;
-        match self.total.acquire(&at, since, holds_none) {
-            Place::Taken if origin.pool.start_open(self.now) => origin.opening += 1,
-            Place::Taken => self.release(),
-            Place::Wait | Place::StillWaiting => return false,
-        }
-        true
-    }
-
-    fn check(&self) {
-        let mut places = 0;
-        for origin in &self.pools {
-            origin.pool.check();
-            assert_eq!(origin.pool.places(), origin.sockets.len() + origin.opening);
-            places += origin.pool.places();
-        }
-        assert_eq!(self.total.held(), places, "A8: no place is lost or doubled");
-        assert!(places <= self.total.max().get(), "A1: over all origins");
-        let full = places == self.total.max().get();
-        assert!(
-            full || !self.total.is_blocking(),
-            "A8: nobody waits for a free place"
-        );
-        if self.total.is_short() {
-            let idle = self
-                .pools
-                .iter()
-                .any(|origin| origin.pool.oldest_idle().is_some());
-            assert!(!idle, "A8: an idle connection is not kept from who waits");
-        }
     }
 
     /// Serves on with everything going well; everybody must get their turn.
