@@ -107,6 +107,7 @@ mod budgets;
 mod build_error;
 mod builder;
 mod builder_parts;
+mod checks;
 mod client;
 mod error;
 mod error_kind;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollgate_keep_alive::KeepAliveOriginOptions;
 
 use crate::build_error::BuildError;
-use crate::settings::places;
+use crate::checks::places;
 
 /// The options of one origin, for [`ClientBuilder::origin`](crate::ClientBuilder::origin). Each that
 /// is not set is the client's.

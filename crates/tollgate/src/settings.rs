@@ -1,22 +1,23 @@
 //! What a builder was told, and what makes sense of it.
 
 use std::fmt;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_cached_dns::CachedDnsLayer;
 use tollgate_connect_timeout::ConnectTimeoutLayer;
-use tollgate_core::{Observer, Origin};
+use tollgate_core::Observer;
 use tollgate_dial::DialLayer;
 use tollgate_keep_alive::{KeepAliveLayer, RetryPolicy};
 
 use crate::budgets::Budgets;
 use crate::build_error::BuildError;
+use crate::checks::{origin, places};
 use crate::origin_options::OriginOptions;
 
 /// tollgate-keep-alive's default.
-const MAX_CONNECTIONS: usize = 128;
+pub(crate) const MAX_CONNECTIONS: usize = 128;
 /// The incident this library began with, whose dials hung for minutes; Envoy's `connect_timeout`
 /// has the same default.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -170,73 +171,6 @@ impl Settings {
     fn min_idle(&self) -> usize {
         self.min_idle_per_origin
     }
-
-    /// Refuses what makes no sense whatever the parts are.
-    pub(crate) fn check(&self) -> Result<(), BuildError> {
-        const NO_LIMIT: &str = "leave the option out for the default, or name a time";
-        for (field, limit, advice) in [
-            (
-                "acquire_timeout",
-                self.acquire_timeout,
-                "max_waiting(0) never waits; else name a time",
-            ),
-            (
-                "idle_timeout",
-                self.idle_timeout,
-                "max_idle_per_origin(0) keeps nothing; else name a time",
-            ),
-            ("max_lifetime", self.max_lifetime, NO_LIMIT),
-            (
-                "connect_timeout",
-                self.connect_timeout,
-                "no connection is made in no time",
-            ),
-            ("dns_timeout", self.dns_timeout, NO_LIMIT),
-            ("tcp_timeout", self.tcp_timeout, NO_LIMIT),
-            ("tls_timeout", self.tls_timeout, NO_LIMIT),
-            ("response_timeout", self.response_timeout, NO_LIMIT),
-            ("body_idle_timeout", self.body_idle_timeout, NO_LIMIT),
-            (
-                "dns_max_ttl",
-                self.dns_max_ttl,
-                "an answer has to live until it is dialled; 1 s is short",
-            ),
-        ] {
-            if limit == Some(Duration::ZERO) {
-                return Err(BuildError::zero(field, advice));
-            }
-        }
-        let most = [
-            self.max_idle_per_origin,
-            Some(self.max_connections_per_origin.unwrap_or(MAX_CONNECTIONS)),
-            self.max_connections_total,
-        ];
-        if most
-            .into_iter()
-            .flatten()
-            .any(|most| self.min_idle_per_origin > most)
-        {
-            return Err(BuildError::above(
-                "min_idle_per_origin",
-                "more cannot be kept than max_idle_per_origin, max_connections_per_origin and \
-                 max_connections_total allow",
-            ));
-        }
-        let max_connections = self.max_connections_per_origin.unwrap_or(MAX_CONNECTIONS);
-        self.origins
-            .iter()
-            .try_for_each(|(_, options)| options.check(max_connections))
-    }
-}
-
-fn origin(name: &str) -> Result<Origin, BuildError> {
-    name.parse()
-        .map_err(|error| BuildError::invalid("origin", error))
-}
-
-pub(crate) fn places(field: &'static str, max: usize) -> Result<NonZeroUsize, BuildError> {
-    NonZeroUsize::new(max)
-        .ok_or_else(|| BuildError::zero(field, "no request could ever be sent; 1 is the least"))
 }
 
 impl fmt::Debug for Settings {

@@ -281,6 +281,32 @@ async fn connections_that_are_closed_before_the_request_is_written_are_tried_fou
 }
 
 #[tokio::test]
+async fn a_crowd_before_a_server_that_closes_at_once_dials_a_bounded_number_of_times() {
+    const CALLERS: usize = 200;
+    let upstream = Upstream::builder()
+        .backlog(1024)
+        .on_accept(|_| Reply::nothing().close())
+        .start()
+        .await;
+    let client = client_with(|b| b.max_connections_per_origin(32));
+    let mut calls = JoinSet::new();
+    for _ in 0..CALLERS {
+        calls.spawn(client.get(upstream.uri("/")));
+    }
+    let all = async {
+        while let Some(done) = calls.join_next().await {
+            let error = done.unwrap().unwrap_err();
+            let closed = [ErrorKind::ClosedBeforeSent, ErrorKind::ClosedAfterSent];
+            assert!(closed.contains(&error.kind()), "{error:?}");
+        }
+    };
+    tokio::time::timeout(SECOND * 8, all).await.unwrap();
+    let dials = upstream.accepted();
+    // Four each, and some that were on their way when the last one gave up.
+    assert!(dials <= 5 * CALLERS, "{dials}");
+}
+
+#[tokio::test]
 async fn an_address_without_a_way_to_it_is_unreachable() {
     // Nobody connects to a broadcast address: the system says so without a packet.
     let client = client_with(|b| b);

@@ -262,6 +262,18 @@ async fn a_version_that_is_too_old_is_refused() {
     fails_with(&client, &uri(&old), TlsFailure::Incompatible, "in common").await;
 }
 
+#[tokio::test]
+async fn tls_1_2_is_spoken_unless_a_newer_version_is_the_least() {
+    let authority = Authority::new();
+    let server = Server::new(authority.issue(HOST)).only_tls_12();
+    let server = server.start().await;
+    let usual = client(trusting(&authority));
+    assert_eq!(text(usual.get(uri(&server)).await.unwrap()).await, "ok");
+    let strict = client(trusting(&authority).min_version(TlsVersion::Tls13));
+    let failure = TlsFailure::Incompatible;
+    fails_with(&strict, &uri(&server), failure, "in common").await;
+}
+
 /// A `ServerHello` of TLS 1.1, as a server that ignores what newer clients say of themselves sends it.
 fn hello_of_tls_11() -> Vec<u8> {
     let mut hello = vec![3, 2];

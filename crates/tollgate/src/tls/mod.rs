@@ -16,11 +16,13 @@ mod options;
 mod service;
 mod stream;
 mod verify;
+mod version;
 
 pub use alpn::Alpn;
 pub use error::{TlsConfigError, TlsError, TlsFailure};
-pub use options::{TlsOptions, TlsVersion};
+pub use options::TlsOptions;
 pub use service::{Tls, TlsFuture, TlsLayer};
 pub use stream::TlsStream;
+pub use version::TlsVersion;
 
 pub(crate) use error::is_about_our_certificate;

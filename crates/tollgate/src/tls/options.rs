@@ -7,12 +7,13 @@ use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion, WantsVerifier};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use crate::tls::alpn::Alpn;
 use crate::tls::error::TlsConfigError;
 use crate::tls::service::TlsLayer;
 use crate::tls::verify::AnyCertificate;
+use crate::tls::version::TlsVersion;
 
 /// Whom to trust over TLS, and who we are. The default trusts Mozilla's roots (webpki-roots) and
 /// shows no certificate.
@@ -32,19 +33,6 @@ pub struct TlsOptions {
     platform_verifier: bool,
     accept_invalid_certs: bool,
     config: Option<Arc<ClientConfig>>,
-}
-
-static FROM_12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
-static FROM_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
-
-/// A version of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum TlsVersion {
-    /// TLS 1.2.
-    Tls12,
-    /// TLS 1.3.
-    Tls13,
 }
 
 impl Default for TlsOptions {
@@ -158,7 +146,7 @@ impl TlsOptions {
         // Named here, so that a process-wide provider of somebody else's does not matter.
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(self.versions())
+            .with_protocol_versions(self.min_version.and_newer())
             .map_err(|error| TlsConfigError::because("no usable protocol version", error))?;
         let builder = self.trust(builder)?;
         let mut config = match &self.identity_pem {
@@ -210,13 +198,6 @@ impl TlsOptions {
     /// What the pool above has to speak.
     pub(crate) const fn offers(&self) -> Alpn {
         self.alpn
-    }
-
-    fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
-        match self.min_version {
-            TlsVersion::Tls12 => FROM_12,
-            TlsVersion::Tls13 => FROM_13,
-        }
     }
 
     fn roots(&self) -> Result<RootCertStore, TlsConfigError> {

@@ -84,6 +84,7 @@ fn params(name: &str) -> CertificateParams {
 pub(crate) struct Server {
     pub(crate) identity: Identity,
     pub(crate) clients: Option<String>,
+    versions: &'static [&'static rustls::SupportedProtocolVersion],
 }
 
 impl Server {
@@ -91,7 +92,15 @@ impl Server {
         Self {
             identity,
             clients: None,
+            versions: rustls::ALL_VERSIONS,
         }
+    }
+
+    /// Speaks TLS 1.2 and nothing newer.
+    pub(crate) fn only_tls_12(mut self) -> Self {
+        static TLS_12: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS12];
+        self.versions = TLS_12;
+        self
     }
 
     /// Wants a certificate signed by this authority.
@@ -122,7 +131,7 @@ impl Server {
         let key = PrivateKeyDer::from_pem_slice(self.identity.key.as_bytes()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(self.versions)
             .unwrap();
         let builder = match self.clients {
             Some(pem) => {
