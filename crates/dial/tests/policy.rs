@@ -8,10 +8,13 @@ use std::net::SocketAddr;
 
 use common::{Answers, Does, Mock, v4};
 use http::Uri;
+use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
+use hyper_util::rt::TokioExecutor;
 use tollgate_core::ConnectErrorKind;
 use tollgate_core::error::find;
 use tollgate_dial::{AddrPolicy, DialError, DialFailure, DialLayer};
+use tollgate_testing::{Reply, Upstream};
 use tower::{Layer, ServiceExt};
 
 fn addr(text: &str) -> SocketAddr {
@@ -104,4 +107,23 @@ async fn an_answers_own_port_is_used_unless_the_uri_writes_one() {
         dial.clone().oneshot(uri.parse().unwrap()).await.unwrap();
         assert_eq!(mock.take_started()[0].port(), port);
     }
+}
+
+#[tokio::test]
+async fn a_redirect_to_an_address_inside_is_blocked_as_the_first_request_would_be() {
+    let inside = "http://169.254.169.254/latest/meta-data";
+    let reply = || Reply::head(302).header("location", inside);
+    let upstream = Upstream::start(move |_| reply().header("content-length", "0")).await;
+    let policy = AddrPolicy::public_only().allow(upstream.addr().ip());
+    let dial = DialLayer::new()
+        .policy(policy)
+        .layer(Answers(vec![upstream.addr()]));
+    let client: Client<_, String> = Client::builder(TokioExecutor::new()).build(dial);
+    let first = client
+        .get(Uri::from_static("http://shop.test/"))
+        .await
+        .unwrap();
+    let location = first.headers()["location"].to_str().unwrap();
+    let error = client.get(location.parse().unwrap()).await.unwrap_err();
+    assert_eq!(ConnectErrorKind::of(&error), ConnectErrorKind::Blocked);
 }

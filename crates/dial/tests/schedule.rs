@@ -8,14 +8,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use common::{Answers, Does, Mock, MockIo, ms, v4, v6};
 use http::Uri;
 use hyper_util::client::legacy::connect::dns::Name;
 use tokio::time::{Instant, advance};
 use tollgate_core::{AttemptOutcome, ConnectErrorKind, Phase, PhaseSlot, phase};
-use tollgate_dial::{Dial, DialError, DialFailure, DialLayer, DialStream};
+use tollgate_dial::{DialError, DialLayer, DialStream};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 fn name() -> Uri {
@@ -163,56 +162,6 @@ async fn exhausted_ports_towards_one_address_leave_the_others_a_chance() {
     let error = dial(&layer(&mock), &[v4(1), v4(2)]).await.unwrap_err();
     assert_eq!(error.kind(), ConnectErrorKind::PortsExhausted);
     assert!(error.to_string().contains("every local port"), "{error}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_time_limit_covers_resolution_and_is_not_exceeded() {
-    let mock = Mock::default();
-    let slow = service_fn(|_: Name| async {
-        tokio::time::sleep(ms(1500)).await;
-        Ok::<_, io::Error>([v4(1), v4(2)])
-    });
-    let from = Instant::now();
-    let dial = layer(&mock).connect_timeout(ms(2000)).layer(slow);
-    let error = dial.oneshot(name()).await.unwrap_err();
-    assert_eq!((from.elapsed(), error.elapsed()), (ms(2000), ms(2000)));
-    assert_eq!(
-        (error.failure(), error.dns()),
-        (DialFailure::TimedOut, Some(ms(1500)))
-    );
-    assert_eq!(mock.starts(from), [(v4(1), 1500), (v4(2), 1750)]);
-    assert_eq!(mock.open(), 0, "what was open is closed");
-    assert_eq!(error.kind(), ConnectErrorKind::TimedOut);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_resolver_that_hangs_is_given_up_by_default_after_ten_seconds() {
-    let hangs = service_fn(|_: Name| std::future::pending::<Result<[SocketAddr; 0], io::Error>>());
-    let from = Instant::now();
-    let error = Dial::new(hangs).oneshot(name()).await.unwrap_err();
-    assert_eq!(from.elapsed(), Duration::from_secs(10));
-    let text = "no connection to billing.test:80 after 10s: the name was still being resolved";
-    assert_eq!(error.to_string(), text);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_wins_a_tie_with_the_time_limit() {
-    let mock = Mock::new([(v4(1), Does::Connects { after: ms(500) })]);
-    let limited = layer(&mock).connect_timeout(ms(500));
-    dial(&limited, &[v4(1)]).await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_a_time_limit_one_address_needs_no_timer() {
-    let mock = Mock::default();
-    let mut dial = layer(&mock)
-        .connect_timeout(None)
-        .layer(Answers(vec![v4(1)]));
-    let mut future = tokio_test::task::spawn(dial.call(name()));
-    tokio_test::assert_pending!(future.poll());
-    advance(Duration::from_secs(3600)).await;
-    assert!(!future.is_woken());
-    tokio_test::assert_pending!(future.poll());
 }
 
 #[tokio::test(start_paused = true)]

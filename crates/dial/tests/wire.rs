@@ -14,8 +14,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connection;
 use hyper_util::rt::TokioExecutor;
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tollgate_core::error::{chain, find};
 use tollgate_core::{ConnectErrorKind, DialInfo};
@@ -40,10 +39,6 @@ async fn dial(layer: &DialLayer, addrs: &[SocketAddr]) -> Result<DialStream, Dia
     within(DEADLINE, dial.oneshot(name())).await
 }
 
-fn tcp(stream: &DialStream) -> &TcpStream {
-    stream.get_ref().unwrap().inner()
-}
-
 /// The time that a dial of these addresses takes to connect to the last.
 async fn time_to_last(addrs: &[SocketAddr]) -> Duration {
     let from = Instant::now();
@@ -57,17 +52,23 @@ async fn holes_cost_one_attempt_delay_each() {
     let (hole4, other4, hole6) = tokio::join!(Hole::start(V4), Hole::start(V4), Hole::start(V6));
     let (hole4, other4, hole6) = (hole4.addr(), other4.addr(), hole6.addr());
     let (_listener, good) = listener().await;
-    let near = |took: Duration, due: u64| {
-        // The upper side is for a machine under load; the lower one is the promise.
-        assert!(
-            took >= ms(due - 1) && took < ms(due + 400),
-            "{took:?}, due {due} ms"
-        );
-    };
-    near(time_to_last(&[hole4, good]).await, 250);
-    near(time_to_last(&[hole6, good]).await, 250);
-    near(time_to_last(&[hole4, other4, good]).await, 500);
-    near(time_to_last(&[hole6, hole4, good]).await, 500);
+    for (addrs, due) in [
+        (&[hole4, good][..], 250),
+        (&[hole6, good], 250),
+        (&[hole4, other4, good], 500),
+        (&[hole6, hole4, good], 500),
+    ] {
+        // A machine under load may be late, but not each of five times.
+        let mut best = Duration::MAX;
+        for _ in 0..5 {
+            best = best.min(time_to_last(addrs).await);
+            assert!(best >= ms(due - 1), "{best:?}, due {due} ms");
+            if best <= ms(due + 50) {
+                break;
+            }
+        }
+        assert!(best <= ms(due + 50), "{best:?}, due {due} ms");
+    }
 }
 
 #[tokio::test]
@@ -170,90 +171,6 @@ async fn a_local_address_of_one_family_keeps_the_other_family_out() {
 }
 
 #[tokio::test]
-async fn sockets_have_the_options_that_were_asked_for() {
-    let (_listener, good) = listener().await;
-    let stream = dial(&DialLayer::new(), &[good]).await.unwrap();
-    let socket = SockRef::from(tcp(&stream));
-    assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
-    let secs = Duration::from_secs;
-    assert_eq!(socket.tcp_keepalive_time().unwrap(), secs(15));
-    assert_eq!(socket.tcp_keepalive_interval().unwrap(), secs(15));
-    assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
-    #[cfg(target_os = "linux")]
-    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(secs(30)));
-
-    let layer = DialLayer::new()
-        .nodelay(false)
-        .tcp_keepalive(None)
-        .user_timeout(None)
-        .send_buffer_size(40_000)
-        .recv_buffer_size(50_000);
-    let stream = dial(&layer, &[good]).await.unwrap();
-    let socket = SockRef::from(tcp(&stream));
-    assert!(!socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
-    // Linux doubles what it is given.
-    #[cfg(target_os = "linux")]
-    {
-        assert_eq!(socket.tcp_user_timeout().unwrap(), None);
-        assert_eq!(socket.send_buffer_size().unwrap(), 80_000);
-        assert_eq!(socket.recv_buffer_size().unwrap(), 100_000);
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn binding_a_local_address_does_not_take_the_port_from_other_destinations() {
-    use nix::sys::socket::{getsockopt, sockopt::IpBindAddressNoPort};
-    let (_listener, good) = listener().await;
-    let layer = DialLayer::new().local_address(V4.into());
-    let stream = dial(&layer, &[good]).await.unwrap();
-    assert!(getsockopt(tcp(&stream), IpBindAddressNoPort).unwrap());
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn the_interface_is_the_one_asked_for() {
-    let (_listener, good) = listener().await;
-    let layer = DialLayer::new().interface("lo");
-    let stream = dial(&layer, &[good]).await.unwrap();
-    assert_eq!(
-        SockRef::from(tcp(&stream)).device().unwrap().unwrap(),
-        b"lo"
-    );
-
-    let error = dial(&DialLayer::new().interface("nonesuch0"), &[good])
-        .await
-        .unwrap_err();
-    let text = find::<AttemptError>(&error).unwrap().to_string();
-    assert!(text.starts_with("could not configure the socket"), "{text}");
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn dropping_a_dial_closes_its_half_open_sockets() {
-    let hole = Hole::start(V4).await;
-    let dial = Dial::new(Answers(vec![hole.addr()]));
-    let mut future = tokio_test::task::spawn(dial.oneshot(name()));
-    tokio_test::assert_pending!(future.poll());
-    assert_eq!(half_open(hole.addr()), 1);
-    drop(future);
-    assert_eq!(half_open(hole.addr()), 0);
-}
-
-#[cfg(target_os = "linux")]
-/// How many sockets this machine has in `SYN_SENT` towards an address.
-fn half_open(to: SocketAddr) -> usize {
-    const SYN_SENT: &str = "02";
-    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
-    let port = format!(":{:04X}", to.port());
-    let rows = table
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>());
-    rows.filter(|row| row[2].ends_with(&port) && row[3] == SYN_SENT)
-        .count()
-}
-
-#[tokio::test]
 async fn the_legacy_client_works_over_it_and_finds_the_dial_info() {
     let upstream = Upstream::start(|_| Reply::ok("hello")).await;
     let addr = upstream.addr();
@@ -280,37 +197,6 @@ async fn literals_are_dialled_without_asking_the_resolver() {
     let mut extras = http::Extensions::new();
     stream.connected().get_extras(&mut extras);
     assert_eq!(extras.get::<DialInfo>().unwrap().remote, Some(good));
-}
-
-#[cfg(unix)]
-#[tokio::test]
-async fn a_named_host_leads_to_a_unix_socket() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let folder = std::env::temp_dir().join(format!("tollgate-dial-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("docker.sock");
-    let _removed = std::fs::remove_file(&path);
-    let listener = tokio::net::UnixListener::bind(&path).unwrap();
-    let layer = DialLayer::new().unix_socket("Docker", &path);
-    let uri = Uri::from_static("http://docker/v1.43/info");
-    let dial = layer.layer(Answers(Vec::new()));
-    let stream = dial.clone().oneshot(uri.clone()).await.unwrap();
-    let (mut server, _) = listener.accept().await.unwrap();
-    server.write_all(b"hi").await.unwrap();
-    let mut io = hyper_util::rt::TokioIo::new(stream);
-    let mut read = [0; 2];
-    within(DEADLINE, io.read_exact(&mut read)).await.unwrap();
-    assert_eq!(&read, b"hi");
-    assert_eq!(io.inner().info().remote, None);
-
-    drop(listener);
-    let error = dial.oneshot(uri).await.unwrap_err();
-    assert_eq!(
-        (error.failure(), error.kind()),
-        (DialFailure::UnixSocket, ConnectErrorKind::Refused)
-    );
-    assert!(error.to_string().contains("docker.sock"), "{error}");
-    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[tokio::test]
