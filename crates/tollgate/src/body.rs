@@ -25,6 +25,8 @@ use crate::future::Whence;
 pub struct Body {
     state: State,
     whence: Whence,
+    /// Bytes of data so far.
+    received: u64,
     idle: Option<Idle>,
 }
 
@@ -45,6 +47,7 @@ impl Body {
         Self {
             state: State::Live(body),
             whence,
+            received: 0,
             idle: idle.map(|limit| Idle { limit, sleep: None }),
         }
     }
@@ -65,6 +68,7 @@ impl Default for Body {
         Self {
             state: State::Over(Timings::default()),
             whence: Whence::Uri(http::Uri::default()),
+            received: 0,
             idle: None,
         }
     }
@@ -86,8 +90,11 @@ impl http_body::Body for Body {
             if let Some(idle) = &mut this.idle {
                 idle.sleep = None;
             }
-            let (whence, timings) = (&this.whence, body.timings());
-            let told = |error| Error::body(error, whence.origin(), timings);
+            if let Some(Ok(frame)) = &frame {
+                this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            let (whence, received) = (&this.whence, this.received);
+            let told = |error| Error::body(error, whence.origin(), body.timings(), received);
             return Poll::Ready(frame.map(|frame| frame.map_err(told)));
         }
         let Some(idle) = &mut this.idle else {
@@ -98,7 +105,8 @@ impl http_body::Body for Body {
         }
         let (limit, timings) = (idle.limit, body.timings());
         this.state = State::Over(timings);
-        let error = Error::body_timed_out(limit, this.whence.origin(), timings);
+        let origin = this.whence.origin();
+        let error = Error::body_timed_out(limit, origin, timings, this.received);
         Poll::Ready(Some(Err(error)))
     }
 

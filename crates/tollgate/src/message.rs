@@ -28,15 +28,17 @@ impl fmt::Display for Error {
             Cause::Uri(_) => f.write_str(
                 "not an absolute URI: write scheme and host, as in https://billing.internal/v1",
             ),
-            Cause::Body(..) => write!(
+            Cause::Body(_, place) => write!(
                 f,
-                "the response body from {to} broke off before its end; the server or something on \
-                 the way closed the connection"
+                "the response body from {to} broke off after {} bytes, before its end; the server or \
+                 something on the way closed the connection: look there, or ask for the rest",
+                place.received
             ),
-            Cause::Late(limit, ..) if self.kind() == ErrorKind::BodyTimeout => write!(
+            Cause::Late(limit, place, _) if self.kind() == ErrorKind::BodyTimeout => write!(
                 f,
-                "the response body from {to} was silent for {limit:?}; raise body_idle_timeout, or \
-                 look why {to} stalls"
+                "the response body from {to} was silent for {limit:?} after {} bytes; raise \
+                 body_idle_timeout, or look why {to} stalls",
+                place.received
             ),
             Cause::Late(limit, ..) => write!(
                 f,
