@@ -70,7 +70,9 @@ async fn main() -> Result<ExitCode, BoxError> {
             tokio::time::sleep(Duration::from_secs(options.pause)).await;
         }
         let began = Instant::now();
-        flood(&client, &options, &mut errors).await?;
+        let bursts = options.bursts;
+        let share = options.requests / bursts + u64::from(burst < options.requests % bursts);
+        flood(&client, &options, share, &mut errors).await?;
         busy += began.elapsed();
     }
     let failed: u64 = errors.values().sum();
@@ -85,6 +87,7 @@ async fn main() -> Result<ExitCode, BoxError> {
 async fn flood(
     client: &Client,
     options: &Arc<Options>,
+    requests: u64,
     errors: &mut BTreeMap<String, u64>,
 ) -> Result<(), BoxError> {
     let started = Arc::new(AtomicU64::new(0));
@@ -96,7 +99,7 @@ async fn flood(
             let mut errors = BTreeMap::<String, u64>::new();
             loop {
                 let nth = started.fetch_add(1, Relaxed);
-                if nth >= options.requests / options.bursts.max(1) {
+                if nth >= requests {
                     return errors;
                 }
                 if let Err(error) = exchange(&client, &options, nth).await {
