@@ -70,9 +70,7 @@ async fn main() -> Result<ExitCode, BoxError> {
             tokio::time::sleep(Duration::from_secs(options.pause)).await;
         }
         let began = Instant::now();
-        let bursts = options.bursts;
-        let share = options.requests / bursts + u64::from(burst < options.requests % bursts);
-        flood(&client, &options, share, &mut errors).await?;
+        flood(&client, &options, &mut errors).await?;
         busy += began.elapsed();
     }
     let failed: u64 = errors.values().sum();
@@ -87,7 +85,6 @@ async fn main() -> Result<ExitCode, BoxError> {
 async fn flood(
     client: &Client,
     options: &Arc<Options>,
-    requests: u64,
     errors: &mut BTreeMap<String, u64>,
 ) -> Result<(), BoxError> {
     let started = Arc::new(AtomicU64::new(0));
@@ -99,7 +96,7 @@ async fn flood(
             let mut errors = BTreeMap::<String, u64>::new();
             loop {
                 let nth = started.fetch_add(1, Relaxed);
-                if nth >= requests {
+                if nth >= options.requests / options.bursts.max(1) {
                     return errors;
                 }
                 if let Err(error) = exchange(&client, &options, nth).await {

@@ -55,9 +55,15 @@ impl<T> Slot<T> {
     /// Takes what is parked, if it `settled`.
     #[inline]
     pub fn collect(&self, settled: impl FnOnce(&T) -> bool) -> Option<T> {
-        if !self.is_occupied() {
-            return None;
+        if self.is_occupied() {
+            self.collect_occupied(settled)
+        } else {
+            None
         }
+    }
+
+    #[cold]
+    fn collect_occupied(&self, settled: impl FnOnce(&T) -> bool) -> Option<T> {
         let mut value = self.locked();
         if !value.as_ref().is_some_and(settled) {
             return None;

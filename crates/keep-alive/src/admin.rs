@@ -23,15 +23,29 @@ impl OriginPool {
     }
 
     pub(crate) fn set_limit(self: &Arc<Self>, max: NonZeroUsize) {
-        let config = self.shared.config.engine(&self.origin, max);
-        let config = config.seed(Shared::next_seed());
-        let from = self.with(|inner| {
-            let from = inner.engine.config().max_open.get();
-            inner.engine.reconfigure(Instant::now(), config);
-            from
-        });
-        self.tell_limit(from, max.get());
+        self.change_limit(|inner| inner.limit = max);
         crate::dial::start(self);
+    }
+
+    /// A connection was opened, and it speaks this version: it is what the next are expected to, and
+    /// HTTP/2 has a cap of its own.
+    pub(crate) fn learn_protocol(&self, has_streams: bool) {
+        if self.with(|inner| inner.has_streams) != has_streams {
+            self.change_limit(|inner| inner.has_streams = has_streams);
+        }
+    }
+
+    fn change_limit(&self, change: impl FnOnce(&mut Inner)) {
+        let (from, to) = self.with(|inner| {
+            let from = inner.engine.config().max_open.get();
+            change(inner);
+            let max = self.shared.config.max_open(inner.limit, inner.has_streams);
+            let config = self.shared.config.engine(&self.origin, max);
+            let config = config.seed(Shared::next_seed());
+            inner.engine.reconfigure(Instant::now(), config);
+            (from, max.get())
+        });
+        self.tell_limit(from, to);
     }
 
     /// Tells the observer of a limit that is another one.

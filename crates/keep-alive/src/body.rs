@@ -32,6 +32,7 @@ pub(crate) struct Head {
 }
 
 impl KeepAliveBody {
+    #[inline]
     pub(crate) fn new(incoming: Incoming, lease: Lease, head: Head) -> Self {
         let mut body = Self {
             incoming,

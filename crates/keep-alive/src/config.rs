@@ -8,6 +8,7 @@ use tollgate_core::Origin;
 
 use crate::layer::Observed;
 use crate::origin_options::KeepAliveOriginOptions;
+use crate::protocol::{Http2Options, Protocol};
 
 /// A starting point taken from the article that describes the incident this library is for; not
 /// measured. The crate's front page says how to choose.
@@ -43,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) retry: RetryPolicy,
     pub(crate) quarantine: Option<Duration>,
     pub(crate) timings_in_extensions: bool,
+    pub(crate) protocol: Protocol,
+    pub(crate) http2: Http2Options,
     pub(crate) overrides: Vec<(Origin, KeepAliveOriginOptions)>,
     pub(crate) observer: Option<Observed>,
 }
@@ -65,6 +68,8 @@ impl Default for Config {
             retry: RetryPolicy::default(),
             quarantine: None,
             timings_in_extensions: false,
+            protocol: Protocol::default(),
+            http2: Http2Options::default(),
             overrides: Vec::new(),
             observer: None,
         }
@@ -95,6 +100,15 @@ impl Config {
     pub(crate) fn limit(&self, origin: &Origin) -> NonZeroUsize {
         let own = self.own(origin).max_connections;
         own.unwrap_or(self.max_connections_per_origin)
+    }
+
+    /// The cap of an origin that has `limit`, if it speaks HTTP/2 or if it does not.
+    pub(crate) fn max_open(&self, limit: NonZeroUsize, has_streams: bool) -> NonZeroUsize {
+        if has_streams {
+            limit.min(self.http2.max_connections)
+        } else {
+            limit
+        }
     }
 
     /// The longest time for one open.

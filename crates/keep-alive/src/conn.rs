@@ -1,13 +1,12 @@
 //! One connection, as its lease, its driver and its IO object share it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::time::Instant;
 use tollgate_admission::{ResourceId, Slot};
 use tollgate_core::{CloseReason, DialInfo};
 
-use crate::io::IoState;
+use crate::io::{CLOSING, IoState};
 use crate::lease::Lease;
 
 /// One connection.
@@ -18,6 +17,8 @@ pub(crate) struct Conn {
     pub(crate) opened_at: Instant,
     pub(crate) dial: DialInfo,
     pub(crate) io: Arc<IoState>,
+    /// HTTP/2: many leases at once, none of which is the connection's whole.
+    pub(crate) has_streams: bool,
     /// The engine's name for it, once it has one.
     pub(crate) resource: OnceLock<ResourceId>,
     /// The lease that waits for hyper to finish.
@@ -25,23 +26,22 @@ pub(crate) struct Conn {
     reason: OnceLock<CloseReason>,
     /// What it will have been if it closes before its exchange is settled.
     suspected: Mutex<Option<CloseReason>>,
-    closing: AtomicBool,
     /// Since when a lease is parked.
     parked_since: Mutex<Option<Instant>>,
 }
 
 impl Conn {
-    pub(crate) fn new(number: u64, opened_at: Instant, dial: DialInfo) -> Self {
+    pub(crate) fn new(number: u64, opened_at: Instant, dial: DialInfo, has_streams: bool) -> Self {
         Self {
             number,
             opened_at,
             dial,
             io: Arc::default(),
+            has_streams,
             resource: OnceLock::new(),
             parked: Slot::new(),
             reason: OnceLock::new(),
             suspected: Mutex::new(None),
-            closing: AtomicBool::new(false),
             parked_since: Mutex::new(None),
         }
     }
@@ -73,13 +73,12 @@ impl Conn {
     /// Makes the driver end in its next turn, whatever hyper is in the middle of.
     pub(crate) fn close(&self, reason: CloseReason) {
         self.set_reason(reason);
-        self.closing.store(true, Ordering::Release);
-        self.io.wake_driver();
+        self.io.close();
     }
 
     #[inline]
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+        self.io.wishes() & CLOSING != 0
     }
 
     /// The next exchange may turn the connection into something else than HTTP.

@@ -10,15 +10,17 @@ use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::{Connection, HttpInfo};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tollgate_core::{BoxError, ConnectErrorKind, DialInfo, Event};
 use tower_service::Service;
 
 use crate::conn::Conn;
 use crate::driver::Driver;
+use crate::guarded::GuardedIo;
+use crate::http2::{self, Http2Driver};
 use crate::io::PooledIo;
-use crate::origin_pool::{OriginPool, Place};
-use crate::sender;
+use crate::origin_pool::{Opened, OriginPool, Place};
+use crate::protocol::Protocol;
 
 /// Starts as many dials as there is unmet demand and room for.
 pub(crate) fn start(pool: &Arc<OriginPool>) {
@@ -102,14 +104,55 @@ where
         connector.call(uri).await.map_err(Into::into)
     });
     match timeout(limit, connecting).await {
-        Ok(Ok(io)) => {
-            if let Some(driver) = opening.connected(io).await {
-                driver.await;
-            }
-        }
+        Ok(Ok(io)) => match opening.connected(io, limit).await {
+            Some(Driving::OneByOne(driver)) => driver.await,
+            Some(Driving::Streams(driver)) => driver.await,
+            None => {}
+        },
         Ok(Err(error)) => opening.failed(error),
         Err(_) => opening.failed(Box::new(OpenTimedOut::new(limit))),
     }
+}
+
+/// What drives a connection.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one lives as long as its connection, in its task"
+)]
+enum Driving<I>
+where
+    I: Read + Write + Unpin + Send + 'static,
+{
+    OneByOne(Driver<I>),
+    /// Boxed, since it is larger and serves many.
+    Streams(Box<Http2Driver<I>>),
+}
+
+type Begun<I> = Result<(Opened, Driving<I>), BoxError>;
+
+async fn begin_one_by_one<I>(io: PooledIo<I, Place>, conn: Arc<Conn>) -> Begun<I>
+where
+    I: Read + Write + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new().handshake(io).await?;
+    let driver = Driver::new(connection, conn);
+    Ok((Opened::OneByOne(sender), Driving::OneByOne(driver)))
+}
+
+async fn begin_streams<I>(
+    io: GuardedIo<I, Place>,
+    pool: &Arc<OriginPool>,
+    conn: Arc<Conn>,
+) -> Begun<I>
+where
+    I: Read + Write + Unpin + Send + 'static,
+{
+    let options = &pool.shared.config.http2;
+    let (streams, leases, driver) = http2::open(io, options, pool.clone(), conn).await?;
+    Ok((
+        Opened::Streams(streams, leases),
+        Driving::Streams(Box::new(driver)),
+    ))
 }
 
 /// A dial in progress. Dropped unsettled, it is withdrawn.
@@ -121,49 +164,66 @@ pub(crate) struct Opening {
 
 impl Opening {
     /// The connector delivered.
-    async fn connected<I>(mut self, io: I) -> Option<Driver<I>>
+    async fn connected<I>(mut self, io: I, limit: Duration) -> Option<Driving<I>>
     where
         I: Read + Write + Connection + Unpin + Send + 'static,
     {
         let pool = self.pool.clone();
         let connected = io.connected();
-        if connected.is_negotiated_h2() {
-            self.failed(Box::new(NotHttp1));
-            return None;
-        }
+        let agreed = connected.is_negotiated_h2();
+        let has_streams = match pool.shared.config.protocol {
+            Protocol::Http1 if agreed => {
+                self.failed(Box::new(NotHttp1));
+                return None;
+            }
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Auto => agreed,
+        };
         let mut extras = http::Extensions::new();
         connected.get_extras(&mut extras);
         let conn = Arc::new(Conn::new(
             pool.shared.next_connection(),
             Instant::now(),
             dial_info(&extras),
+            has_streams,
         ));
         let place = Place {
             origin: pool.clone(),
             conn: conn.clone(),
         };
-        let io = PooledIo::new(io, conn.io.clone(), place);
-        let (sender, connection) = match http1::Builder::new().handshake(io).await {
-            Ok(parts) => parts,
+        let begun = if has_streams {
+            let io = GuardedIo::new(io, place);
+            let opening = Box::pin(begin_streams(io, &pool, conn.clone()));
+            // What is left of the budget is for the peer's first word.
+            match timeout_at(self.started + limit, opening).await {
+                Ok(done) => done,
+                Err(_) => Err(Box::new(OpenTimedOut::new(limit)).into()),
+            }
+        } else {
+            let io = PooledIo::new(io, conn.io.clone(), place);
+            begin_one_by_one(io, conn.clone()).await
+        };
+        let (opened, driving) = match begun {
+            Ok(begun) => begun,
             Err(error) => {
-                self.failed(error.into());
+                self.failed(error);
                 return None;
             }
         };
-        let driver = Driver::new(connection, conn.clone());
         self.settled = true;
+        pool.learn_protocol(has_streams);
         pool.observe(|| Event::Opened {
             origin: &pool.origin,
             connection: conn.number,
             dial: &conn.dial,
             elapsed: self.started.elapsed(),
         });
-        let sender = sender::http1(sender);
-        pool.with(|inner| inner.opened_locked(&conn, sender));
+        pool.with(|inner| inner.opened_locked(&conn, opened));
         // There is room for another dial now, and nobody else may look for a while.
         start(&pool);
         pool.shared.demand_changed(&pool);
-        Some(driver)
+        Some(driving)
     }
 
     fn failed(mut self, error: BoxError) {
@@ -257,7 +317,7 @@ struct NotHttp1;
 
 impl fmt::Display for NotHttp1 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connector negotiated HTTP/2; offer only http/1.1 by ALPN")
+        f.write_str("the connector negotiated HTTP/2 for a pool that speaks HTTP/1.1 only; offer only http/1.1 by ALPN, or let the pool speak both")
     }
 }
 

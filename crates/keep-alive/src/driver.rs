@@ -12,7 +12,7 @@ use tollgate_core::CloseReason;
 
 use crate::conn::Conn;
 use crate::erased::ErasedBody;
-use crate::io::PooledIo;
+use crate::io::{CLOSING, PooledIo, TUNNEL};
 use crate::lease::Lease;
 use crate::origin_pool::Place;
 
@@ -93,8 +93,8 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // Read first: a wish that arrives while hyper runs comes with a wake-up of its own.
-        let closing = self.conn.is_closing();
-        if self.conn.may_become_tunnel() {
+        let wishes = self.conn.io.wishes();
+        if wishes & TUNNEL != 0 {
             self.exchange.allow_upgrade();
         }
         let polled = self.exchange.poll(cx);
@@ -107,7 +107,7 @@ where
                 }
                 Poll::Ready(())
             }
-            Poll::Pending if closing => Poll::Ready(()),
+            Poll::Pending if wishes & CLOSING != 0 => Poll::Ready(()),
             Poll::Pending => Poll::Pending,
         }
     }

@@ -28,7 +28,6 @@ use crate::waiting::Waiting;
 pub(crate) struct Call {
     /// A pool lives at least as long as the calls through it wait.
     _owner: Arc<Owner>,
-    pool: Arc<OriginPool>,
     deadline: Option<Instant>,
     queued: Duration,
     attempts: u32,
@@ -50,11 +49,10 @@ pub(crate) type Failure = TrySendError<Request<ErasedBody>>;
 
 impl Call {
     #[inline]
-    pub(crate) fn new(owner: Arc<Owner>, pool: Arc<OriginPool>) -> Self {
+    pub(crate) fn new(owner: Arc<Owner>) -> Self {
         let queued = Duration::ZERO;
         Self {
             _owner: owner,
-            pool,
             deadline: None,
             queued,
             attempts: 0,
@@ -63,25 +61,40 @@ impl Call {
     }
 
     /// Asks for a lease without waiting: the way of a call that finds an idle connection.
-    pub(crate) fn ask(&mut self, request: &Outgoing) -> Result<Demanded, KeepAliveError> {
+    pub(crate) fn ask(
+        &mut self,
+        pool: &Arc<OriginPool>,
+        request: &Outgoing,
+    ) -> Result<Demanded, KeepAliveError> {
         let extensions = request.as_ref().map(Request::extensions);
         let deadline = extensions.and_then(|extensions| extensions.get::<Deadline>());
         self.deadline = deadline.map(|deadline| deadline.instant());
-        self.pool.demand(self.demand())
+        pool.demand(self.demand())
     }
 
     /// Hands the request to hyper.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "else a hit pays for its slower users")]
+    #[inline(always)]
     pub(crate) fn send(&mut self, request: &mut Outgoing, lease: &mut Lease) -> Tunnel {
         self.attempts += 1;
+        if lease.is_stream() {
+            return Self::send_stream(request, lease);
+        }
         let tunnel = request.as_ref().map_or(Tunnel::No, Tunnel::asked_by);
         if tunnel != Tunnel::No {
             lease.allow_tunnel();
         }
-        let keep =
-            self.pool.shared.config.retry.idempotent && !self.replayed && lease.may_be_stale();
+        let keep = lease.retry().idempotent && !self.replayed && lease.may_be_stale();
         lease.send(request, keep);
         tunnel
+    }
+
+    /// A stream may be refused at any time, so what it takes to send the request again is kept.
+    #[inline(never)]
+    fn send_stream(request: &mut Outgoing, lease: &mut Lease) -> Tunnel {
+        let keep = lease.retry().unsent > 0;
+        lease.send(request, keep);
+        Tunnel::No
     }
 
     /// Carries the request through with whatever waiting and starting again it takes.
@@ -90,6 +103,7 @@ impl Call {
     /// with it, since HTTP/1 has no other way to stop; dials go on and serve others.
     pub(crate) async fn run(
         mut self,
+        pool: Arc<OriginPool>,
         mut request: Outgoing,
         mut next: Demanded,
         mut span: AttemptSpan,
@@ -98,7 +112,7 @@ impl Call {
             let mut lease = match next {
                 Demanded::Lease(lease) => lease,
                 Demanded::Wait(ticket) => {
-                    let waiting = Waiting::new(self.pool.clone(), ticket).await;
+                    let waiting = Waiting::new(pool.clone(), ticket).await;
                     let (lease, waited) = waiting.inspect_err(|error| span.refused(error))?;
                     self.queued += waited;
                     lease
@@ -111,8 +125,8 @@ impl Call {
                 self.attempts += 1;
                 span.failed(&lease, self.queued, &"the connection was found dead");
                 lease.failed(CloseReason::PeerEof);
-                if self.attempts > self.pool.shared.config.retry.unsent {
-                    return Err(self.error(KeepAliveErrorKind::ClosedBeforeSent));
+                if self.attempts > pool.shared.config.retry.unsent {
+                    return Err(self.error(&pool, KeepAliveErrorKind::ClosedBeforeSent));
                 }
             } else {
                 let tunnel = self.send(&mut request, &mut lease);
@@ -131,26 +145,28 @@ impl Call {
                     }
                 }
             }
-            span = self.span(&request);
-            next = self.ask_again().inspect_err(|error| span.refused(error))?;
+            span = self.span(&pool, &request);
+            next = self
+                .ask_again(&pool)
+                .inspect_err(|error| span.refused(error))?;
         }
     }
 
     /// The span of the attempt that begins now, if anybody listens.
     #[inline]
-    pub(crate) fn span(&self, request: &Outgoing) -> AttemptSpan {
+    pub(crate) fn span(&self, pool: &OriginPool, request: &Outgoing) -> AttemptSpan {
         let method = request.as_ref().map(Request::method);
-        AttemptSpan::start(&self.pool.origin, method, self.attempts + 1)
+        AttemptSpan::start(&pool.origin, method, self.attempts + 1)
     }
 
     /// Asks for a lease for another attempt.
-    pub(crate) fn ask_again(&self) -> Result<Demanded, KeepAliveError> {
+    pub(crate) fn ask_again(&self, pool: &Arc<OriginPool>) -> Result<Demanded, KeepAliveError> {
         let attempt = self.attempts + 1;
-        self.pool.observe(|| Event::Retried {
-            origin: &self.pool.origin,
+        pool.observe(|| Event::Retried {
+            origin: &pool.origin,
             attempt,
         });
-        self.pool.demand(self.demand())
+        pool.demand(self.demand())
     }
 
     fn demand(&self) -> Demand {
@@ -161,6 +177,10 @@ impl Call {
 
     /// Decides what follows from an attempt that failed, and gives the lease back.
     pub(crate) fn after(&mut self, mut error: Failure, mut lease: Lease) -> After {
+        if lease.is_stream() {
+            return self.after_stream(error, lease);
+        }
+        let pool = lease.origin().clone();
         let replay = lease.take_replay();
         let unsent = error.take_message();
         let error = error.into_error();
@@ -176,17 +196,16 @@ impl Call {
         if silent && reused {
             // Those that have idled at least as long are most likely dead too: they are closed
             // rather than tried one after the other.
-            self.pool
-                .retire_idle_until(granted_at, CloseReason::PeerEof);
+            pool.retire_idle_until(granted_at, CloseReason::PeerEof);
         }
         let kind = match (unsent, replay) {
             (Some(request), _)
-                if self.attempts <= self.pool.shared.config.retry.unsent
+                if self.attempts <= pool.shared.config.retry.unsent
                     && !NoRetry::is_in(request.extensions()) =>
             {
                 return After::Again(request);
             }
-            (None, Some(replay)) if silent && replay.is_allowed() => {
+            (None, Some(replay)) if silent && replay.is_idempotent() && replay.is_allowed() => {
                 self.replayed = true;
                 return After::Again(replay.into_request());
             }
@@ -194,7 +213,41 @@ impl Call {
             (None, _) if lost => KeepAliveErrorKind::ClosedAfterSent,
             (None, _) => KeepAliveErrorKind::Exchange,
         };
-        After::Fail(self.error(kind).with_source(error).with_took(took))
+        After::Fail(self.error(&pool, kind).with_source(error).with_took(took))
+    }
+
+    /// As [`after`](Self::after), for one stream among others: they go on.
+    ///
+    /// What the peer says it did not process is sent again whatever its method: a refused stream, and
+    /// one that a GOAWAY leaves out (RFC 9113 section 8.7).
+    fn after_stream(&mut self, mut error: Failure, mut lease: Lease) -> After {
+        let pool = lease.origin().clone();
+        let (replay, reused) = (lease.take_replay(), lease.may_be_stale());
+        let unsent = error.take_message();
+        let error = error.into_error();
+        let unprocessed = crate::http2::is_unprocessed(&error);
+        let (gone, took) = (lease.is_dead(), lease.granted_at().elapsed());
+        lease.give_back();
+        let retry = &pool.shared.config.retry;
+        let may_again = self.attempts <= retry.unsent;
+        let may_replay = retry.idempotent && !self.replayed && gone && reused;
+        let kind = match (unsent, replay) {
+            (Some(request), _) if may_again && !NoRetry::is_in(request.extensions()) => {
+                return After::Again(request);
+            }
+            (None, Some(replay)) if unprocessed && may_again && replay.is_allowed() => {
+                return After::Again(replay.into_request());
+            }
+            (None, Some(replay)) if may_replay && replay.is_idempotent() && replay.is_allowed() => {
+                self.replayed = true;
+                return After::Again(replay.into_request());
+            }
+            (Some(_), _) => KeepAliveErrorKind::ClosedBeforeSent,
+            (None, _) if unprocessed => KeepAliveErrorKind::ClosedBeforeSent,
+            (None, _) if gone => KeepAliveErrorKind::ClosedAfterSent,
+            (None, _) => KeepAliveErrorKind::Exchange,
+        };
+        After::Fail(self.error(&pool, kind).with_source(error).with_took(took))
     }
 
     #[expect(
@@ -209,6 +262,7 @@ impl Call {
         tunnel: Tunnel,
     ) -> Response<KeepAliveBody> {
         lease.head_arrived(&response);
+        let in_extensions = lease.origin().shared.config.timings_in_extensions;
         if tunnel.opened_by(response.status()) {
             lease.become_tunnel();
         }
@@ -218,18 +272,18 @@ impl Call {
             attempts: self.attempts,
         };
         let mut response = response.map(|incoming| KeepAliveBody::new(incoming, lease, head));
-        if self.pool.shared.config.timings_in_extensions {
+        if in_extensions {
             let timings = response.body().timings();
             response.extensions_mut().insert(timings);
         }
         response
     }
 
-    fn error(&self, kind: KeepAliveErrorKind) -> KeepAliveError {
+    fn error(&self, pool: &OriginPool, kind: KeepAliveErrorKind) -> KeepAliveError {
         let mut timings = Timings::default();
         timings.queued = self.queued;
         timings.attempts = self.attempts;
-        KeepAliveError::new(kind, Some(self.pool.origin.clone())).with_timings(timings)
+        KeepAliveError::new(kind, Some(pool.origin.clone())).with_timings(timings)
     }
 }
 

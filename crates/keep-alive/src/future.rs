@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Response;
@@ -11,7 +12,7 @@ use crate::body::KeepAliveBody;
 use crate::error::KeepAliveError;
 use crate::exchange::{After, Call, Failure, Tunnel};
 use crate::lease::Lease;
-use crate::origin_pool::Demanded;
+use crate::origin_pool::{Demanded, OriginPool};
 use crate::sender::Outgoing;
 use crate::spans::{self, AttemptSpan};
 
@@ -48,13 +49,18 @@ struct Hit {
 impl KeepAliveFuture {
     /// A call, on `lease` if the caller has reserved one.
     #[inline]
-    pub(crate) fn new(mut call: Call, request: &mut Outgoing, lease: Option<Lease>) -> Self {
+    pub(crate) fn new(
+        mut call: Call,
+        pool: &Arc<OriginPool>,
+        request: &mut Outgoing,
+        lease: Option<Lease>,
+    ) -> Self {
         if spans::is_heard() {
-            return Self::told(call, request, lease);
+            return Self::told(call, pool, request, lease);
         }
         let demanded = match lease {
             Some(lease) => Ok(Demanded::Lease(lease)),
-            None => call.ask(request),
+            None => call.ask(pool, request),
         };
         match demanded {
             Ok(Demanded::Lease(mut lease)) if lease.is_clean() => {
@@ -66,7 +72,12 @@ impl KeepAliveFuture {
                 }))
             }
             Ok(demanded) => {
-                let running = call.run(request.take(), demanded, AttemptSpan::default());
+                let running = call.run(
+                    pool.clone(),
+                    request.take(),
+                    demanded,
+                    AttemptSpan::default(),
+                );
                 Self(State::Running(Box::pin(running)))
             }
             Err(error) => Self::failed(error),
@@ -75,15 +86,20 @@ impl KeepAliveFuture {
 
     /// The same with a span for each attempt, which a hit has no room for: all take the slower way.
     #[cold]
-    fn told(mut call: Call, request: &mut Outgoing, lease: Option<Lease>) -> Self {
-        let mut span = call.span(request);
+    fn told(
+        mut call: Call,
+        pool: &Arc<OriginPool>,
+        request: &mut Outgoing,
+        lease: Option<Lease>,
+    ) -> Self {
+        let mut span = call.span(pool, request);
         let demanded = match lease {
             Some(lease) => Ok(Demanded::Lease(lease)),
-            None => call.ask(request),
+            None => call.ask(pool, request),
         };
         match demanded {
             Ok(demanded) => {
-                let running = call.run(request.take(), demanded, span);
+                let running = call.run(pool.clone(), request.take(), demanded, span);
                 Self(State::Running(Box::pin(running)))
             }
             Err(error) => {
@@ -105,12 +121,13 @@ impl Hit {
         let Some(lease) = self.lease.take() else {
             return State::Failed(None);
         };
+        let pool = lease.origin().clone();
         match self.call.after(failure, lease) {
             After::Fail(error) => State::Failed(Some(error)),
-            After::Again(request) => match self.call.ask_again() {
+            After::Again(request) => match self.call.ask_again(&pool) {
                 Ok(demanded) => {
                     let span = AttemptSpan::default();
-                    let running = self.call.clone().run(Some(request), demanded, span);
+                    let running = self.call.clone().run(pool, Some(request), demanded, span);
                     State::Running(Box::pin(running))
                 }
                 Err(error) => State::Failed(Some(error)),

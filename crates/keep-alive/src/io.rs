@@ -21,6 +21,11 @@ const IDLE: u8 = 0;
 const AWAITING_HEAD: u8 = 1;
 const HEAD_ARRIVED: u8 = 2;
 
+/// A wish: end.
+pub(crate) const CLOSING: u8 = 1;
+/// A wish: expect the connection to leave HTTP.
+pub(crate) const TUNNEL: u8 = 2;
+
 /// What the bytes of one connection tell the pool.
 #[derive(Debug, Default)]
 pub(crate) struct IoState {
@@ -30,7 +35,7 @@ pub(crate) struct IoState {
     received: AtomicUsize,
     unsolicited: AtomicBool,
     readable: AtomicBool,
-    tunnel: AtomicBool,
+    wishes: AtomicU8,
     driver: OnceLock<Waker>,
 }
 
@@ -78,13 +83,25 @@ impl IoState {
     /// The connection may leave HTTP with the next exchange. From now on every read is one, since it
     /// may be another task's.
     pub(crate) fn allow_tunnel(&self) {
-        self.tunnel.store(true, Ordering::SeqCst);
+        self.wishes.fetch_or(TUNNEL, Ordering::SeqCst);
         self.readable.store(true, Ordering::SeqCst);
     }
 
     #[inline]
     pub(crate) fn may_become_tunnel(&self) -> bool {
-        self.tunnel.load(Ordering::SeqCst)
+        self.wishes() & TUNNEL != 0
+    }
+
+    /// The connection is to end, whatever it is in the middle of.
+    pub(crate) fn close(&self) {
+        self.wishes.fetch_or(CLOSING, Ordering::SeqCst);
+        self.wake_driver();
+    }
+
+    /// What is wanted of the driver: [`CLOSING`], [`TUNNEL`], nearly always nothing.
+    #[inline]
+    pub(crate) fn wishes(&self) -> u8 {
+        self.wishes.load(Ordering::SeqCst)
     }
 
     /// The waker to write with: `own`, as long as it is the driver that writes.
@@ -95,6 +112,11 @@ impl IoState {
         } else {
             own
         }
+    }
+
+    /// Notes who drives, for a connection whose reads do not tell.
+    pub(crate) fn driven_by(&self, waker: &Waker) {
+        self.driver.get_or_init(|| waker.clone());
     }
 
     /// Makes the driver run.

@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use crate::config::{Config, RetryPolicy};
 use crate::origin_options::KeepAliveOriginOptions;
+use crate::protocol::{Http2Options, Protocol};
 use crate::service::KeepAlive;
 
 /// Turns a connector into a [`KeepAlive`] pool.
@@ -156,6 +157,21 @@ impl KeepAliveLayer {
     #[must_use]
     pub fn timings_in_extensions(mut self, on: bool) -> Self {
         self.config.timings_in_extensions = on;
+        self
+    }
+
+    /// Which version of HTTP the pool speaks. Default [`Protocol::Auto`]: what the connector agreed
+    /// on with the peer.
+    #[must_use]
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.config.protocol = protocol;
+        self
+    }
+
+    /// How the pool uses HTTP/2, where it speaks it. Default [`Http2Options::new`].
+    #[must_use]
+    pub fn http2(mut self, options: Http2Options) -> Self {
+        self.config.http2 = options;
         self
     }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tollgate_admission::Returned;
 use tollgate_core::{CloseReason, Timings};
 
+use crate::config::RetryPolicy;
 use crate::conn::Conn;
 use crate::hint::{self, KeepAliveHint};
 use crate::origin_pool::OriginPool;
@@ -105,6 +106,15 @@ impl Lease {
         self.granted_at
     }
 
+    pub(crate) fn origin(&self) -> &Arc<OriginPool> {
+        &self.origin
+    }
+
+    #[inline]
+    pub(crate) fn retry(&self) -> &RetryPolicy {
+        &self.origin.shared.config.retry
+    }
+
     pub(crate) fn conn(&self) -> &Arc<Conn> {
         &self.conn
     }
@@ -142,7 +152,7 @@ impl Lease {
         self.stage = Stage::Sent;
         self.conn.io.exchange_begins();
         if let Some(sender) = &mut self.sender {
-            sender.as_mut().send(request, &self.origin.host, keep);
+            sender.as_mut().send(request, &self.origin, keep);
         }
     }
 
@@ -194,6 +204,12 @@ impl Lease {
         self.give_back();
     }
 
+    /// Whether the connection has other leases, which go on whatever happens to this one.
+    #[inline]
+    pub(crate) fn is_stream(&self) -> bool {
+        self.conn.has_streams
+    }
+
     /// Whether hyper has finished with the exchange, one way or the other.
     pub(crate) fn is_settled(&self) -> bool {
         self.sender
@@ -212,12 +228,16 @@ impl Lease {
     /// nothing.
     #[inline]
     pub(crate) fn end(&mut self, dropped_early: bool) {
-        if self.is_over() {
-            return;
+        if !self.is_over() {
+            self.end_now(dropped_early);
         }
+    }
+
+    fn end_now(&mut self, dropped_early: bool) {
         self.dropped_early = dropped_early;
-        if self.is_settled() {
-            self.give_back_mut();
+        let ready = self.sender.as_ref().is_some_and(|sender| sender.is_ready());
+        if ready || self.is_settled() {
+            self.give_back_as(ready);
         } else {
             self.park();
         }
@@ -249,17 +269,23 @@ impl Lease {
         self.give_back_mut();
     }
 
-    #[inline]
+    #[cold]
     fn give_back_mut(&mut self) {
-        let mut sender = self.sender.take();
-        if let (Stage::Sent, Some(sender)) = (self.stage, &mut sender) {
+        if let (Stage::Sent, Some(sender)) = (self.stage, &mut self.sender) {
             sender.as_mut().forget();
         }
-        let ready = sender.as_ref().is_some_and(|sender| match self.stage {
+        let ready = self.sender.as_ref().is_some_and(|sender| match self.stage {
             // A new connection is ready when its driver has run; it takes one request before that.
             Stage::Unsent => !sender.is_closed(),
             _ => sender.is_ready(),
         });
+        self.give_back_as(ready);
+    }
+
+    /// Gives the lease back; `ready` says that the connection takes another request.
+    #[inline]
+    fn give_back_as(&mut self, ready: bool) {
+        let sender = self.sender.take();
         let reason = match self.retire {
             Some(reason) => Some(reason),
             None if self.conn.is_closing() || !ready => Some(self.reason_of_loss()),
@@ -301,6 +327,8 @@ impl Drop for Lease {
         match self.stage {
             Stage::Over | Stage::Tunnel => {}
             Stage::Unsent => self.give_back_mut(),
+            // hyper resets the stream when its future or its body is dropped.
+            _ if self.is_stream() => self.give_back_mut(),
             Stage::Sent => {
                 self.conn.close(CloseReason::Cancelled);
                 self.retire = Some(CloseReason::Cancelled);

@@ -7,8 +7,9 @@
 //! a storm of dials, and an upstream that was slow is down. This pool opens as many as it may, lets the
 //! others wait in the order in which they came, for a bounded time, and says how many wait.
 //!
-//! It speaks HTTP/1. Under reqwest, hyper-util's legacy client or a tonic channel it has no place: they
-//! own their connections; `tollgate-pool-limit` limits their requests.
+//! It speaks HTTP/1.1, and HTTP/2 where the connector has agreed on it. Under reqwest, hyper-util's
+//! legacy client or a tonic channel it has no place: they own their connections;
+//! `tollgate-pool-limit` limits their requests.
 //!
 //! # Example
 //!
@@ -100,7 +101,9 @@ mod erased;
 mod error;
 mod exchange;
 mod future;
+mod guarded;
 mod hint;
+mod http2;
 mod io;
 mod layer;
 mod lease;
@@ -111,6 +114,7 @@ mod origin_options;
 mod origin_pool;
 mod origin_service;
 mod origins;
+mod protocol;
 mod request;
 mod sender;
 mod service;
@@ -130,6 +134,7 @@ pub use layer::KeepAliveLayer;
 pub use no_retry::NoRetry;
 pub use origin_options::KeepAliveOriginOptions;
 pub use origin_service::KeepAliveOrigin;
+pub use protocol::{Http2Options, Protocol};
 pub use service::KeepAlive;
 pub use stats::{OriginStats, Snapshot};
 

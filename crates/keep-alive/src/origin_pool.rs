@@ -18,7 +18,8 @@ use tollgate_core::{BoxError, CloseReason, Event, Origin, RefuseReason};
 use crate::conn::Conn;
 use crate::error::KeepAliveError;
 use crate::lease::Lease;
-use crate::sender::Sender;
+use crate::protocol::Protocol;
+use crate::sender::{self, OneByOne, Sender, Streams};
 use crate::shared::Shared;
 use crate::waiting::Turn;
 
@@ -46,6 +47,10 @@ pub(crate) struct OriginPool {
 
 pub(crate) struct Inner {
     pub(crate) engine: Pool<DialFailure>,
+    /// The cap that was asked for; that of the engine is lower for HTTP/2.
+    pub(crate) limit: NonZeroUsize,
+    /// What the last connection spoke: HTTP/2, or something else or nothing yet.
+    pub(crate) has_streams: bool,
     /// By the resource's index.
     pub(crate) conns: Vec<Option<Entry>>,
     pub(crate) closed_by: [u64; CloseReason::ALL.len()],
@@ -66,6 +71,14 @@ pub(crate) struct Entry {
     pub(crate) conn: Arc<Conn>,
     /// `None` while a lease has it.
     pub(crate) sender: Option<Sender>,
+    /// What the senders of further leases are made of, for a connection that has many.
+    streams: Option<Streams>,
+}
+
+/// What was opened.
+pub(crate) enum Opened {
+    OneByOne(OneByOne),
+    Streams(Streams, NonZeroUsize),
 }
 
 /// What a demand led to.
@@ -88,14 +101,19 @@ impl Machine for Inner {
 
 impl OriginPool {
     pub(crate) fn new(origin: Origin, host: HeaderValue, uri: Uri, shared: Arc<Shared>) -> Self {
-        let engine = Pool::new(
-            shared
-                .config
-                .engine(&origin, shared.config.limit(&origin))
-                .seed(Shared::next_seed()),
-        );
+        let limit = shared.config.limit(&origin);
+        let has_streams = shared.config.protocol == Protocol::Http2;
+        let max_open = shared.config.max_open(limit, has_streams);
+        let config = shared.config.engine(&origin, max_open);
+        let mut engine = Pool::new(config.seed(Shared::next_seed()));
+        if shared.config.protocol.may_have_streams(&origin) {
+            // One connection may turn out to be enough for everybody.
+            engine.expect_leases(Instant::now(), NonZeroUsize::MAX);
+        }
         let mut inner = Inner {
             engine,
+            limit,
+            has_streams,
             conns: Vec::new(),
             closed_by: [0; CloseReason::ALL.len()],
             drained: 0,
@@ -298,13 +316,18 @@ impl OriginPool {
             if let (Returned::Reusable { .. }, Some(entry)) =
                 (returned, inner.entry_locked(resource))
             {
-                entry.sender = sender.take();
+                // A stream's sender is dropped, outside, if there is one to spare already.
+                if entry.sender.is_none() {
+                    entry.sender = sender.take();
+                }
             }
             inner.engine.lease_returned(resource, now, returned);
             (sender, returned)
         });
         // Outside the lock: both wake the driver.
-        if let Returned::Retire(reason) = returned {
+        if let Returned::Retire(reason) = returned
+            && !conn.has_streams
+        {
             conn.close(reason);
         }
         drop(unused);
@@ -388,16 +411,21 @@ impl Inner {
     fn checkout_locked(&mut self, granted: ResourceId) -> (Arc<Conn>, Sender) {
         let entry = self.conns[granted.index()].as_mut();
         let entry = entry.expect("a granted resource has an entry until it is gone");
-        let sender = entry
-            .sender
-            .take()
-            .expect("an idle connection's sender is in its entry");
+        let further = || entry.streams.clone().map(sender::stream);
+        let sender = entry.sender.take().or_else(further);
+        let sender = sender.expect("an idle connection's sender is in its entry");
         (entry.conn.clone(), sender)
     }
 
     /// A connection was opened. Whoever it is granted to collects it after this lock.
-    pub(crate) fn opened_locked(&mut self, conn: &Arc<Conn>, sender: Sender) {
-        let resource = self.engine.opened(conn.opened_at, NonZeroUsize::MIN);
+    pub(crate) fn opened_locked(&mut self, conn: &Arc<Conn>, opened: Opened) {
+        let (sender, streams, leases) = match opened {
+            Opened::OneByOne(sender) => (sender::one_by_one(sender), None, NonZeroUsize::MIN),
+            Opened::Streams(streams, leases) => {
+                (sender::stream(streams.clone()), Some(streams), leases)
+            }
+        };
+        let resource = self.engine.opened(conn.opened_at, leases);
         let index = resource.index();
         if self.conns.len() <= index {
             self.conns.resize_with(index + 1, || None);
@@ -406,7 +434,13 @@ impl Inner {
             resource,
             conn: conn.clone(),
             sender: Some(sender),
+            streams,
         });
+        if conn.has_streams {
+            // However few leases it offers now, it may come to offer more.
+            let (now, leases) = (conn.opened_at, leases.get());
+            self.engine.credit_changed(resource, now, leases);
+        }
         let _set_once = conn.resource.set(resource);
     }
 

@@ -119,9 +119,9 @@ where
         }
         // Called without being ready, which breaks Tower's contract, it waits inside the call.
         self.state = State::Idle;
-        let call = Call::new(self.owner.clone(), self.pool.clone());
+        let call = Call::new(self.owner.clone());
         let mut request = Some(request.map(ErasedBody::new));
-        KeepAliveFuture::new(call, &mut request, self.ready.take())
+        KeepAliveFuture::new(call, &self.pool, &mut request, self.ready.take())
     }
 }
 

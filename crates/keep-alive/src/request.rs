@@ -23,6 +23,26 @@ pub(crate) fn put_uri_in_wire_form(request: &mut Request<ErasedBody>) {
     }
 }
 
+/// Gives the request the absolute URI from which HTTP/2 takes its pseudo-header fields, and the
+/// version.
+pub(crate) fn put_uri_of_streams(request: &mut Request<ErasedBody>, origin: &Uri) {
+    *request.version_mut() = Version::HTTP_2;
+    if request.method() == Method::CONNECT
+        || (request.uri().authority() == origin.authority()
+            && request.uri().scheme() == origin.scheme())
+    {
+        return;
+    }
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = origin.scheme().cloned();
+    parts.authority = origin.authority().cloned();
+    parts
+        .path_and_query
+        .get_or_insert_with(|| PathAndQuery::from_static("/"));
+    // All three are there, which is what can fail.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_else(|_| origin.clone());
+}
+
 /// Adds the `Host` that HTTP/1.1 requires, unless the caller set one.
 pub(crate) fn put_host(request: &mut Request<ErasedBody>, host: &HeaderValue) {
     let headers = request.headers_mut();
@@ -34,8 +54,7 @@ pub(crate) fn put_host(request: &mut Request<ErasedBody>, host: &HeaderValue) {
 
 /// The head of a request that may be sent a second time.
 ///
-/// Kept only for an idempotent method (RFC 9110 section 9.2.2) with an empty body, sent on a reused
-/// connection: that is when a close without a byte of answer says nothing about the request.
+/// Kept only for an empty body.
 pub(crate) struct Replay {
     method: Method,
     path: PathAndQuery,
@@ -48,7 +67,7 @@ impl Replay {
     /// A copy of a request that has its URI in origin form.
     #[inline]
     pub(crate) fn of(request: &Request<ErasedBody>) -> Option<Self> {
-        if !request.body().is_empty() || !is_idempotent(request.method()) {
+        if !request.body().is_empty() {
             return None;
         }
         let headers = request.headers();
@@ -60,8 +79,19 @@ impl Replay {
         })
     }
 
+    /// The same, for a request that is not in such haste.
+    #[inline(never)]
+    pub(crate) fn of_stream(request: &Request<ErasedBody>) -> Option<Self> {
+        Self::of(request)
+    }
+
     pub(crate) fn is_allowed(&self) -> bool {
         !NoRetry::is_in(&self.extensions)
+    }
+
+    /// Whether a second time does what once does (RFC 9110 section 9.2.2).
+    pub(crate) fn is_idempotent(&self) -> bool {
+        is_idempotent(&self.method)
     }
 
     pub(crate) fn into_request(self) -> Request<ErasedBody> {
@@ -101,6 +131,21 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_has_an_absolute_uri_whatever_it_came_with() {
+        let origin = Uri::from_static("https://a.test:8443/");
+        for (uri, on_wire) in [
+            ("/x?y=1", "https://a.test:8443/x?y=1"),
+            ("https://A.test:8443/x", "https://A.test:8443/x"),
+            ("https://user@a.test:8443", "https://a.test:8443/"),
+        ] {
+            let mut request = Request::new(ErasedBody::EMPTY);
+            *request.uri_mut() = uri.parse().unwrap();
+            put_uri_of_streams(&mut request, &origin);
+            assert_eq!(request.uri().to_string(), on_wire);
+        }
+    }
+
+    #[test]
     fn connect_keeps_the_authority_alone() {
         assert_eq!(
             on_wire(Method::CONNECT, "http://b.test:443/").uri(),
@@ -120,11 +165,11 @@ mod tests {
     }
 
     #[test]
-    fn only_an_idempotent_request_without_a_body_is_kept_for_replay() {
+    fn only_an_idempotent_request_without_a_body_may_be_sent_twice() {
         let kept = |method, body| {
             let mut request = Request::new(body);
             *request.method_mut() = method;
-            Replay::of(&request).is_some()
+            Replay::of(&request).is_some_and(|replay| replay.is_idempotent())
         };
         let full = || ErasedBody::new(http_body_util::Full::new(bytes::Bytes::from("x")));
         assert!(kept(Method::GET, ErasedBody::EMPTY));

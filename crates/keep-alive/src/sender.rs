@@ -5,13 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::SendRequest;
+use hyper::client::conn::{TrySendError, http1, http2};
 use sync_wrapper::SyncWrapper;
 
 use crate::erased::ErasedBody;
+use crate::origin_pool::OriginPool;
 use crate::request::{self, Replay};
 
 /// What became of a request that was handed to hyper.
@@ -20,23 +20,35 @@ pub(crate) type Sent = Result<Response<Incoming>, TrySendError<Request<ErasedBod
 /// A request on its way down, left where it is until hyper takes it: it is large to move.
 pub(crate) type Outgoing = Option<Request<ErasedBody>>;
 
+/// HTTP/1's sender, which sends one request at a time.
+pub(crate) type OneByOne = http1::SendRequest<ErasedBody>;
+
+/// HTTP/2's sender, of which each stream has a clone.
+pub(crate) type Streams = http2::SendRequest<ErasedBody>;
+
 /// The sending end of a connection, with the memory for one exchange.
 ///
 /// hyper's future has no name. Its type is forgotten here once a connection, and not once a request,
-/// which would cost a box each.
+/// which would cost a box each. HTTP/2 has as many of these as streams were used at once.
 pub(crate) type Sender = Pin<Box<dyn Sending>>;
 
-/// A sender for a connection that has just been made.
-pub(crate) fn http1(sender: SendRequest<ErasedBody>) -> Sender {
-    with(sender, SendRequest::try_send_request)
+/// A sender for an HTTP/1 connection that has just been made.
+pub(crate) fn one_by_one(sender: OneByOne) -> Sender {
+    with(sender, OneByOne::try_send_request)
 }
 
-fn with<M, F>(sender: SendRequest<ErasedBody>, send: M) -> Sender
+/// A sender for one stream of an HTTP/2 connection.
+pub(crate) fn stream(streams: Streams) -> Sender {
+    with(streams, Streams::try_send_request)
+}
+
+fn with<S, M, F>(sender: S, send: M) -> Sender
 where
-    M: Fn(&mut SendRequest<ErasedBody>, Request<ErasedBody>) -> F + Send + Sync + 'static,
+    S: Wire + 'static,
+    M: Fn(&mut S, Request<ErasedBody>) -> F + Send + Sync + 'static,
     F: Future<Output = Sent> + Send + 'static,
 {
-    Box::pin(Http1 {
+    Box::pin(End {
         sender,
         send,
         head: None,
@@ -48,7 +60,7 @@ where
 pub(crate) trait Sending: Send + Sync {
     /// Hands a request to hyper, in the form that the protocol wants. `keep` asks to keep what it
     /// takes to send it once more.
-    fn send(self: Pin<&mut Self>, request: &mut Outgoing, host: &HeaderValue, keep: bool);
+    fn send(self: Pin<&mut Self>, request: &mut Outgoing, origin: &OriginPool, keep: bool);
 
     /// Looks for the response head. Once it is there, only [`forget`](Self::forget) may follow.
     fn poll_head(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent>;
@@ -66,9 +78,70 @@ pub(crate) trait Sending: Send + Sync {
     fn is_closed(&self) -> bool;
 }
 
+/// What is different between the versions of HTTP on the way down.
+trait Wire: Send + Sync {
+    /// Gives the request the form that goes on the wire; returns what it takes to send it once more,
+    /// if that is to be kept and may be.
+    fn prepare(
+        request: &mut Request<ErasedBody>,
+        origin: &OriginPool,
+        keep: bool,
+    ) -> Option<Replay>;
+
+    fn is_ready(&self) -> bool;
+
+    fn is_closed(&self) -> bool;
+}
+
+impl Wire for OneByOne {
+    #[inline]
+    fn prepare(
+        request: &mut Request<ErasedBody>,
+        origin: &OriginPool,
+        keep: bool,
+    ) -> Option<Replay> {
+        request::put_uri_in_wire_form(request);
+        let replay = if keep { Replay::of(request) } else { None };
+        request::put_host(request, &origin.host);
+        replay
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_ready()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed()
+    }
+}
+
+impl Wire for Streams {
+    fn prepare(
+        request: &mut Request<ErasedBody>,
+        origin: &OriginPool,
+        keep: bool,
+    ) -> Option<Replay> {
+        request::put_uri_of_streams(request, &origin.uri);
+        if keep {
+            Replay::of_stream(request)
+        } else {
+            None
+        }
+    }
+
+    /// A stream is over when its response is: what its request may still send is hyper's to end.
+    fn is_ready(&self) -> bool {
+        !self.is_closed()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed()
+    }
+}
+
 pin_project_lite::pin_project! {
-    struct Http1<M, F> {
-        sender: SendRequest<ErasedBody>,
+    struct End<S, M, F> {
+        sender: S,
         send: M,
         #[pin]
         head: Option<SyncWrapper<F>>,
@@ -76,19 +149,16 @@ pin_project_lite::pin_project! {
     }
 }
 
-impl<M, F> Sending for Http1<M, F>
+impl<S, M, F> Sending for End<S, M, F>
 where
-    M: Fn(&mut SendRequest<ErasedBody>, Request<ErasedBody>) -> F + Send + Sync,
+    S: Wire,
+    M: Fn(&mut S, Request<ErasedBody>) -> F + Send + Sync,
     F: Future<Output = Sent> + Send,
 {
-    fn send(self: Pin<&mut Self>, request: &mut Outgoing, host: &HeaderValue, keep: bool) {
+    fn send(self: Pin<&mut Self>, request: &mut Outgoing, origin: &OriginPool, keep: bool) {
         let mut this = self.project();
         let Some(outgoing) = request else { return };
-        request::put_uri_in_wire_form(outgoing);
-        if keep {
-            *this.replay = Replay::of(outgoing);
-        }
-        request::put_host(outgoing, host);
+        *this.replay = S::prepare(outgoing, origin, keep);
         if let Some(outgoing) = request.take() {
             let head = (this.send)(this.sender, outgoing);
             this.head.set(Some(SyncWrapper::new(head)));

@@ -245,9 +245,9 @@ where
         let Owner { origins, shared } = &*self.owner;
         match origins.of_uri(request.uri(), shared) {
             Some(pool) => {
-                let call = Call::new(self.owner.clone(), pool);
+                let call = Call::new(self.owner.clone());
                 let mut request = Some(request.map(ErasedBody::new));
-                KeepAliveFuture::new(call, &mut request, None)
+                KeepAliveFuture::new(call, &pool, &mut request, None)
             }
             None => KeepAliveFuture::failed(KeepAliveError::new(
                 KeepAliveErrorKind::InvalidRequest,

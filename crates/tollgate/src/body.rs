@@ -25,8 +25,6 @@ use crate::future::Whence;
 pub struct Body {
     state: State,
     whence: Whence,
-    /// Bytes of data so far.
-    received: u64,
     idle: Option<Idle>,
 }
 
@@ -47,7 +45,6 @@ impl Body {
         Self {
             state: State::Live(body),
             whence,
-            received: 0,
             idle: idle.map(|limit| Idle { limit, sleep: None }),
         }
     }
@@ -68,7 +65,6 @@ impl Default for Body {
         Self {
             state: State::Over(Timings::default()),
             whence: Whence::Uri(http::Uri::default()),
-            received: 0,
             idle: None,
         }
     }
@@ -90,11 +86,8 @@ impl http_body::Body for Body {
             if let Some(idle) = &mut this.idle {
                 idle.sleep = None;
             }
-            if let Some(Ok(frame)) = &frame {
-                this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
-            }
-            let (whence, received) = (&this.whence, this.received);
-            let told = |error| Error::body(error, whence.origin(), body.timings(), received);
+            let (whence, timings) = (&this.whence, body.timings());
+            let told = |error| Error::body(error, whence.origin(), timings);
             return Poll::Ready(frame.map(|frame| frame.map_err(told)));
         }
         let Some(idle) = &mut this.idle else {
@@ -105,8 +98,7 @@ impl http_body::Body for Body {
         }
         let (limit, timings) = (idle.limit, body.timings());
         this.state = State::Over(timings);
-        let origin = this.whence.origin();
-        let error = Error::body_timed_out(limit, origin, timings, this.received);
+        let error = Error::body_timed_out(limit, this.whence.origin(), timings);
         Poll::Ready(Some(Err(error)))
     }
 

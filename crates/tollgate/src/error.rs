@@ -36,8 +36,6 @@ pub(crate) enum Cause {
 pub(crate) struct Place {
     origin: Option<Origin>,
     timings: Timings,
-    /// Bytes of the response body.
-    pub(crate) received: u64,
 }
 
 impl Error {
@@ -49,41 +47,24 @@ impl Error {
         Self::new(ErrorKind::InvalidRequest, Cause::Uri(error))
     }
 
-    pub(crate) fn body(
-        error: hyper::Error,
-        origin: Option<Origin>,
-        timings: Timings,
-        received: u64,
-    ) -> Self {
-        let place = Place {
-            origin,
-            timings,
-            received,
-        };
-        Self::new(ErrorKind::Body, Cause::Body(error, place))
+    pub(crate) fn body(error: hyper::Error, origin: Option<Origin>, timings: Timings) -> Self {
+        Self::new(
+            ErrorKind::Body,
+            Cause::Body(error, Place { origin, timings }),
+        )
     }
 
     pub(crate) fn response_timed_out(origin: Option<Origin>, limit: Duration) -> Self {
-        let place = Place {
-            origin,
-            timings: Timings::default(),
-            received: 0,
-        };
-        Self::late(ErrorKind::ResponseTimeout, limit, place)
+        let timings = Timings::default();
+        Self::late(ErrorKind::ResponseTimeout, limit, Place { origin, timings })
     }
 
     pub(crate) fn body_timed_out(
         limit: Duration,
         origin: Option<Origin>,
         timings: Timings,
-        received: u64,
     ) -> Self {
-        let place = Place {
-            origin,
-            timings,
-            received,
-        };
-        Self::late(ErrorKind::BodyTimeout, limit, place)
+        Self::late(ErrorKind::BodyTimeout, limit, Place { origin, timings })
     }
 
     fn late(kind: ErrorKind, limit: Duration, place: Place) -> Self {

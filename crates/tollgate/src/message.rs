@@ -28,17 +28,15 @@ impl fmt::Display for Error {
             Cause::Uri(_) => f.write_str(
                 "not an absolute URI: write scheme and host, as in https://billing.internal/v1",
             ),
-            Cause::Body(_, place) => write!(
+            Cause::Body(..) => write!(
                 f,
-                "the response body from {to} broke off after {} bytes, before its end; the server or \
-                 something on the way closed the connection: look there, or ask for the rest",
-                place.received
+                "the response body from {to} broke off before its end; the server or something on \
+                 the way closed the connection"
             ),
-            Cause::Late(limit, place, _) if self.kind() == ErrorKind::BodyTimeout => write!(
+            Cause::Late(limit, ..) if self.kind() == ErrorKind::BodyTimeout => write!(
                 f,
-                "the response body from {to} was silent for {limit:?} after {} bytes; raise \
-                 body_idle_timeout, or look why {to} stalls",
-                place.received
+                "the response body from {to} was silent for {limit:?}; raise body_idle_timeout, or \
+                 look why {to} stalls"
             ),
             Cause::Late(limit, ..) => write!(
                 f,

@@ -1,0 +1,178 @@
+//! Streams and connections that end otherwise than by an answer.
+
+use http::Request;
+use http_body_util::Full;
+use tollgate_keep_alive::KeepAliveErrorKind;
+use tower::ServiceExt;
+
+use super::peer::INTERNAL_ERROR;
+use super::*;
+
+#[tokio::test]
+async fn what_a_goaway_leaves_out_is_sent_again_and_the_rest_is_answered_where_it_is() {
+    let stack = Stack::new(None, &streams(4, 100)).await;
+    let calls = stack.calls(10);
+    until(|| stack.peer.open() == [10]).await;
+    stack.peer.go_away(0, 5);
+    until(|| stack.peer.open() == [5, 5]).await;
+    let stats = stack.stats();
+    assert_eq!((stats.open, stats.draining), (1, 1), "it is replaced first");
+    // Newcomers do not go where nobody is wanted.
+    let more = stack.calls(3);
+    until(|| stack.peer.open() == [5, 8]).await;
+    stack.peer.answer_all();
+    all_ok(calls).await;
+    all_ok(more).await;
+    until(|| stack.connector.stats().live == 1).await;
+    assert_eq!(stack.peer.requests(), 10 + 5 + 3);
+    assert_at_rest(&stack.stats());
+}
+
+#[tokio::test]
+async fn a_post_that_was_processed_is_never_sent_again() {
+    let stack = Stack::new(None, &streams(4, 100)).await;
+    let post = || {
+        let body = Full::new(Bytes::from("x"));
+        let request = Request::post(&stack.uri).body(body).unwrap();
+        tokio::spawn(stack.pool.clone().oneshot(request))
+    };
+    let calls = [post(), post(), post()];
+    until(|| stack.peer.open() == [3]).await;
+    // The last two are left out; their bodies are hyper's already.
+    stack.peer.go_away(0, 1);
+    stack.peer.answer_all();
+    let mut outcomes = Vec::new();
+    for call in calls {
+        outcomes.push(call.await.unwrap().map_err(|error| error.kind()));
+    }
+    let refused = |outcome: &Result<_, KeepAliveErrorKind>| {
+        matches!(outcome, Err(KeepAliveErrorKind::ClosedBeforeSent))
+    };
+    assert!(outcomes[0].is_ok());
+    assert!(outcomes[1..].iter().all(refused), "{outcomes:?}");
+    assert_eq!(stack.peer.requests(), 3);
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_sent_again_and_so_is_a_post_without_a_body() {
+    let stack = Stack::new(None, &streams(4, 100)).await;
+    stack.peer.answer_at_once();
+    all_ok(stack.calls(1)).await;
+    stack.peer.refuse(2);
+    all_ok(stack.calls(1)).await;
+    assert_eq!(stack.peer.requests(), 1 + 3);
+    stack.peer.refuse(1);
+    let request = support::request("POST", &stack.uri);
+    let response = stack.pool.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.body().timings().attempts, 2);
+    stack.peer.refuse(100);
+    let error = fetch(&stack.pool, &stack.uri).await.unwrap_err();
+    assert!(error.to_string().contains("it was not sent"), "{error}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_leaves_the_others() {
+    let stack = Stack::new(None, &streams(4, 100)).await;
+    let mut calls = stack.calls(5);
+    until(|| stack.peer.open() == [5]).await;
+    stack.peer.reset_first(0, INTERNAL_ERROR);
+    until(|| stack.stats().in_flight == 4).await;
+    stack.peer.answer_all();
+    let mut failed = 0;
+    for call in calls.drain(..) {
+        failed += usize::from(call.await.unwrap().is_err());
+    }
+    assert_eq!(failed, 1);
+    assert_eq!(
+        (stack.peer.accepted(), stack.connector.stats().live),
+        (1, 1)
+    );
+    assert_at_rest(&stack.stats());
+}
+
+#[tokio::test]
+async fn a_body_that_is_dropped_resets_its_stream_and_nothing_else() {
+    let stack = Stack::new(None, &streams(4, 100)).await;
+    let (uri, pool) = (stack.uri.clone(), stack.pool.clone());
+    let unread = tokio::spawn(async move { support::get(&pool, &uri).await });
+    until(|| stack.peer.open() == [1]).await;
+    stack.peer.answer_heads();
+    let unread = unread.await.unwrap().unwrap();
+    assert_eq!(
+        stack.stats().in_flight,
+        1,
+        "its lease lasts as long as its body"
+    );
+    drop(unread);
+    until(|| stack.peer.resets() == 1).await;
+    stack.peer.answer_at_once();
+    all_ok(stack.calls(5)).await;
+    assert_eq!(
+        (stack.peer.accepted(), stack.connector.stats().live),
+        (1, 1)
+    );
+    assert_at_rest(&stack.stats());
+}
+
+#[tokio::test]
+async fn a_peer_that_falls_silent_is_found_by_a_ping() {
+    let options = Http2Options::new()
+        .ping_interval(Some(Duration::from_millis(200)))
+        .ping_timeout(Duration::from_millis(200));
+    let stack = Stack::new(None, &cap(8).http2(options)).await;
+    stack.peer.answer_at_once();
+    all_ok(stack.calls(1)).await;
+    stack.peer.fall_silent();
+    let since = tokio::time::Instant::now();
+    // Not a GET, which would be tried once more elsewhere.
+    let lost = support::post(&stack.pool, &stack.uri, "x").await;
+    assert_eq!(
+        lost.unwrap_err().kind(),
+        KeepAliveErrorKind::ClosedAfterSent
+    );
+    let took = since.elapsed();
+    assert!(took < Duration::from_millis(600), "{took:?}");
+    until(|| stack.connector.stats().live == 0).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_speak_http2_fails_the_dial_and_says_so() {
+    let upstream = tollgate_testing::Upstream::start(|_| tollgate_testing::Reply::ok("")).await;
+    let connector = Connector::tcp(upstream.addr()).connected(|| Connected::new().negotiated_h2());
+    let pool = cap(4).layer(connector.clone());
+    let uri: Uri = format!("https://{}/", upstream.addr()).parse().unwrap();
+    let error = support::get(&pool, &uri).await.unwrap_err();
+    assert_eq!(error.kind(), KeepAliveErrorKind::Connect);
+    until(|| connector.stats().live == 0).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_says_nothing_ends_at_the_connect_timeout() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let connector = Connector::tcp(addr).connected(|| Connected::new().negotiated_h2());
+    let limit = Duration::from_millis(300);
+    let pool = cap(4).connect_timeout(limit).layer(connector.clone());
+    let uri: Uri = format!("https://{addr}/").parse().unwrap();
+    let since = tokio::time::Instant::now();
+    let error = support::get(&pool, &uri).await.unwrap_err();
+    assert_eq!(error.kind(), KeepAliveErrorKind::Connect);
+    let over = since.elapsed().saturating_sub(limit);
+    assert!(over < Duration::from_millis(50), "{over:?}");
+    until(|| connector.stats().live == 0).await;
+}
+
+#[tokio::test]
+async fn http2_needs_no_agreement_where_it_is_known() {
+    let peer = Peer::start(None).await;
+    peer.answer_at_once();
+    let connector = Connector::tcp(peer.addr);
+    let layer = cap(8).protocol(tollgate_keep_alive::Protocol::Http2);
+    let pool = layer.layer(connector);
+    let uri: Uri = format!("http://{}/", peer.addr).parse().unwrap();
+    let calls = (0..50).map(|_| fetch(&pool, &uri));
+    for answer in futures_util::future::join_all(calls).await {
+        assert_eq!(answer.unwrap(), "ok");
+    }
+    assert_eq!((peer.accepted(), peer.requests()), (1, 50));
+}
