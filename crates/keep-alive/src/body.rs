@@ -67,6 +67,9 @@ impl Body for KeepAliveBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.lease.is_given_back() {
+            return Poll::Ready(None);
+        }
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
         // Many readers stop at the last frame and never ask for the end after it.
         let ended = match &polled {

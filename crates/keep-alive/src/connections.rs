@@ -98,7 +98,7 @@ impl ConnectionStats {
                 .idle_since
                 .map(|since| now.saturating_duration_since(since)),
             served: resource.served,
-            protocol: "http/1.1",
+            protocol: if conn.has_streams { "h2" } else { "http/1.1" },
             remote: conn.dial.remote,
             streams: resource.leases,
             max_streams: resource.capacity,

@@ -8,7 +8,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
-use tollgate_admission::Demand;
+use tollgate_admission::{Demand, Ticket};
 use tollgate_core::{CloseReason, Event, Timings};
 
 use crate::body::{Head, KeepAliveBody};
@@ -60,16 +60,19 @@ impl Call {
         }
     }
 
-    /// Asks for a lease without waiting: the way of a call that finds an idle connection.
+    /// Asks for a lease without waiting: the way of a call that finds an idle connection. A ticket if
+    /// it has to be waited for.
+    #[inline]
     pub(crate) fn ask(
         &mut self,
         pool: &Arc<OriginPool>,
         request: &Outgoing,
-    ) -> Result<Demanded, KeepAliveError> {
+        lease: &mut Option<Lease>,
+    ) -> Result<Option<Ticket>, KeepAliveError> {
         let extensions = request.as_ref().map(Request::extensions);
         let deadline = extensions.and_then(|extensions| extensions.get::<Deadline>());
         self.deadline = deadline.map(|deadline| deadline.instant());
-        pool.demand(self.demand())
+        pool.demand_into(self.demand(), lease)
     }
 
     /// Hands the request to hyper.

@@ -53,35 +53,45 @@ impl KeepAliveFuture {
         mut call: Call,
         pool: &Arc<OriginPool>,
         request: &mut Outgoing,
-        lease: Option<Lease>,
+        mut lease: Option<Lease>,
     ) -> Self {
         if spans::is_heard() {
             return Self::told(call, pool, request, lease);
         }
-        let demanded = match lease {
-            Some(lease) => Ok(Demanded::Lease(lease)),
-            None => call.ask(pool, request),
-        };
-        match demanded {
-            Ok(Demanded::Lease(mut lease)) if lease.is_clean() => {
-                let tunnel = call.send(request, &mut lease);
-                Self(State::Sending(Hit {
-                    lease: Some(lease),
-                    tunnel,
-                    call,
-                }))
-            }
-            Ok(demanded) => {
-                let running = call.run(
-                    pool.clone(),
-                    request.take(),
-                    demanded,
-                    AttemptSpan::default(),
-                );
-                Self(State::Running(Box::pin(running)))
-            }
-            Err(error) => Self::failed(error),
+        let mut ticket = None;
+        if lease.is_none() {
+            ticket = match call.ask(pool, request, &mut lease) {
+                Ok(ticket) => ticket,
+                Err(error) => return Self::failed(error),
+            };
         }
+        if let Some(clean) = lease.as_mut().filter(|lease| lease.is_clean()) {
+            let tunnel = call.send(request, clean);
+            return Self(State::Sending(Hit {
+                lease,
+                tunnel,
+                call,
+            }));
+        }
+        Self::running(
+            call,
+            pool,
+            request,
+            Demanded::of(lease, ticket),
+            AttemptSpan::default(),
+        )
+    }
+
+    #[cold]
+    fn running(
+        call: Call,
+        pool: &Arc<OriginPool>,
+        request: &mut Outgoing,
+        demanded: Demanded,
+        span: AttemptSpan,
+    ) -> Self {
+        let running = call.run(pool.clone(), request.take(), demanded, span);
+        Self(State::Running(Box::pin(running)))
     }
 
     /// The same with a span for each attempt, which a hit has no room for: all take the slower way.
@@ -90,23 +100,20 @@ impl KeepAliveFuture {
         mut call: Call,
         pool: &Arc<OriginPool>,
         request: &mut Outgoing,
-        lease: Option<Lease>,
+        mut lease: Option<Lease>,
     ) -> Self {
         let mut span = call.span(pool, request);
-        let demanded = match lease {
-            Some(lease) => Ok(Demanded::Lease(lease)),
-            None => call.ask(pool, request),
-        };
-        match demanded {
-            Ok(demanded) => {
-                let running = call.run(pool.clone(), request.take(), demanded, span);
-                Self(State::Running(Box::pin(running)))
-            }
-            Err(error) => {
-                span.refused(&error);
-                Self::failed(error)
-            }
+        let mut ticket = None;
+        if lease.is_none() {
+            ticket = match call.ask(pool, request, &mut lease) {
+                Ok(ticket) => ticket,
+                Err(error) => {
+                    span.refused(&error);
+                    return Self::failed(error);
+                }
+            };
         }
+        Self::running(call, pool, request, Demanded::of(lease, ticket), span)
     }
 
     pub(crate) const fn failed(error: KeepAliveError) -> Self {

@@ -217,6 +217,12 @@ impl Lease {
             .is_none_or(|sender| sender.is_ready() || sender.is_closed())
     }
 
+    /// Whether it was given back or parked: the response has ended.
+    #[inline]
+    pub(crate) fn is_given_back(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+
     /// Whether it was given back, parked, or has become a tunnel.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {

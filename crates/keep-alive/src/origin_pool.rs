@@ -87,6 +87,15 @@ pub(crate) enum Demanded {
     Wait(Ticket),
 }
 
+impl Demanded {
+    /// Of what [`OriginPool::demand_into`] has left.
+    pub(crate) fn of(lease: Option<Lease>, ticket: Option<Ticket>) -> Self {
+        let leased = || lease.map(Self::Lease);
+        let demanded = ticket.map(Self::Wait).or_else(leased);
+        demanded.expect("either a ticket or a lease")
+    }
+}
+
 impl Machine for Inner {
     type Error = DialFailure;
 
@@ -188,24 +197,41 @@ impl OriginPool {
     }
 
     /// Asks for a lease.
-    #[inline]
     pub(crate) fn demand(self: &Arc<Self>, demand: Demand) -> Result<Demanded, KeepAliveError> {
+        let mut lease = None;
+        let ticket = self.demand_into(demand, &mut lease)?;
+        Ok(Demanded::of(lease, ticket))
+    }
+
+    /// Asks for a lease, and leaves it where it is wanted; a ticket if it has to be waited for.
+    #[inline]
+    pub(crate) fn demand_into(
+        self: &Arc<Self>,
+        demand: Demand,
+        lease: &mut Option<Lease>,
+    ) -> Result<Option<Ticket>, KeepAliveError> {
         let now = Instant::now();
-        let admission = self.with(|inner| match inner.engine.demand(now, demand) {
+        let refused = self.with(|inner| match inner.engine.demand(now, demand) {
             Admission::Granted(grant) => {
                 let (conn, sender) = inner.checkout_locked(grant.resource);
-                let lease = Lease::new(self.clone(), conn, sender, grant.reused, now);
-                Ok(Demanded::Lease(lease))
+                *lease = Some(Lease::new(self.clone(), conn, sender, grant.reused, now));
+                Ok(None)
             }
-            Admission::Queued(ticket) => Ok(Demanded::Wait(ticket)),
+            Admission::Queued(ticket) => Ok(Some(ticket)),
             Admission::Refused(refusal) => Err(refusal),
         });
-        match &admission {
-            Ok(Demanded::Lease(lease)) => self.observe_granted(Duration::ZERO, lease.reused()),
-            Ok(Demanded::Wait(_)) => self.observe_queued(),
-            Err(_) => {}
+        match refused {
+            Ok(None) => {
+                let reused = lease.as_ref().is_some_and(Lease::reused);
+                self.observe_granted(Duration::ZERO, reused);
+                Ok(None)
+            }
+            Ok(Some(ticket)) => {
+                self.observe_queued();
+                Ok(Some(ticket))
+            }
+            Err(refusal) => Err(self.refused(refusal)),
         }
-        admission.map_err(|refusal| self.refused(refusal))
     }
 
     /// Asks whether a ticket's turn has come.

@@ -20,7 +20,7 @@ use crate::error::KeepAliveError;
 use crate::exchange::Call;
 use crate::future::KeepAliveFuture;
 use crate::lease::Lease;
-use crate::origin_pool::{Demanded, OriginPool};
+use crate::origin_pool::OriginPool;
 use crate::service::Owner;
 use crate::waiting::Waiting;
 
@@ -90,9 +90,9 @@ where
         self.ready.take_if(|lease| lease.is_dead());
         while self.ready.is_none() {
             match &mut self.state {
-                State::Idle => match self.pool.demand(Demand::new()) {
-                    Ok(Demanded::Lease(lease)) => self.ready = Some(lease),
-                    Ok(Demanded::Wait(ticket)) => {
+                State::Idle => match self.pool.demand_into(Demand::new(), &mut self.ready) {
+                    Ok(None) => {}
+                    Ok(Some(ticket)) => {
                         let waiting = Waiting::new(self.pool.clone(), ticket);
                         self.state = State::Waiting(Box::pin(waiting));
                     }

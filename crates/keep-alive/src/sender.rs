@@ -157,12 +157,12 @@ where
 {
     fn send(self: Pin<&mut Self>, request: &mut Outgoing, origin: &OriginPool, keep: bool) {
         let mut this = self.project();
-        let Some(outgoing) = request else { return };
-        *this.replay = S::prepare(outgoing, origin, keep);
-        if let Some(outgoing) = request.take() {
-            let head = (this.send)(this.sender, outgoing);
-            this.head.set(Some(SyncWrapper::new(head)));
+        if let Some(outgoing) = request {
+            *this.replay = S::prepare(outgoing, origin, keep);
         }
+        let outgoing = request.take().expect("a request is sent once");
+        let head = (this.send)(this.sender, outgoing);
+        this.head.set(Some(SyncWrapper::new(head)));
     }
 
     fn poll_head(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {

@@ -17,6 +17,13 @@ async fn what_a_goaway_leaves_out_is_sent_again_and_the_rest_is_answered_where_i
     until(|| stack.peer.open() == [5, 5]).await;
     let stats = stack.stats();
     assert_eq!((stats.open, stats.draining), (1, 1), "it is replaced first");
+    let origin = stack.uri.to_string().parse().unwrap();
+    let connections = stack.pool.detail(&origin).unwrap().connections;
+    let seen: Vec<_> = connections
+        .iter()
+        .map(|one| (one.protocol, one.streams, one.state.label()))
+        .collect();
+    assert_eq!(seen, [("h2", 5, "draining"), ("h2", 5, "active")]);
     // Newcomers do not go where nobody is wanted.
     let more = stack.calls(3);
     until(|| stack.peer.open() == [5, 8]).await;
