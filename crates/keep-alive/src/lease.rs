@@ -241,8 +241,11 @@ impl Lease {
 
     fn end_now(&mut self, dropped_early: bool) {
         self.dropped_early = dropped_early;
+        // Each is asked once: it may become ready, on another thread, between two questions, and a
+        // connection that is thought lost is closed.
         let ready = self.sender.as_ref().is_some_and(|sender| sender.is_ready());
-        if ready || self.is_settled() {
+        let closed = || self.sender.as_ref().is_none_or(|sender| sender.is_closed());
+        if ready || closed() {
             self.give_back_as(ready);
         } else {
             self.park();

@@ -211,7 +211,7 @@ impl OriginPool {
         lease: &mut Option<Lease>,
     ) -> Result<Option<Ticket>, KeepAliveError> {
         let now = Instant::now();
-        let refused = self.with(|inner| match inner.engine.demand(now, demand) {
+        let admission = self.with(|inner| match inner.engine.demand(now, demand) {
             Admission::Granted(grant) => {
                 let (conn, sender) = inner.checkout_locked(grant.resource);
                 *lease = Some(Lease::new(self.clone(), conn, sender, grant.reused, now));
@@ -220,7 +220,7 @@ impl OriginPool {
             Admission::Queued(ticket) => Ok(Some(ticket)),
             Admission::Refused(refusal) => Err(refusal),
         });
-        match refused {
+        match admission {
             Ok(None) => {
                 let reused = lease.as_ref().is_some_and(Lease::reused);
                 self.observe_granted(Duration::ZERO, reused);
