@@ -33,6 +33,11 @@ fn addr(version: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, version], 0))
 }
 
+fn is_true_since(told: u8, served: Served) {
+    let mut addrs = served.result.unwrap();
+    assert!(addrs.next().unwrap() >= addr(told), "an answer from before");
+}
+
 impl World {
     fn new() -> Arc<Self> {
         let now = Instant::now();
@@ -53,9 +58,9 @@ impl World {
     fn look_up(&self, then: Then) {
         let told = self.told.load(SeqCst);
         let receiver = match self.cache.probe(NAME, self.now) {
-            Probe::Done(served) => return self.is_true_since(told, served),
+            Probe::Done(served) => return is_true_since(told, served),
             Probe::Ask { .. } => match self.cache.join(NAME, self.now) {
-                Joined::Served(served) => return self.is_true_since(told, served),
+                Joined::Served(served) => return is_true_since(told, served),
                 Joined::Waiting(receiver) => {
                     if then == Then::GoesAway {
                         point();
@@ -94,11 +99,6 @@ impl World {
         let version = self.truth.fetch_add(1, SeqCst) + 1;
         self.cache.invalidate(NAME, self.now);
         self.told.store(version, SeqCst);
-    }
-
-    fn is_true_since(&self, told: u8, served: Served) {
-        let mut addrs = served.result.unwrap();
-        assert!(addrs.next().unwrap() >= addr(told), "an answer from before");
     }
 
     /// Nothing is left over, and nothing that was invalidated is still known.

@@ -118,7 +118,7 @@ impl Lie {
             Self::Pointers(pointers) => {
                 let mut bytes = head(query, u16::try_from(pointers.len()).unwrap());
                 for pointer in pointers {
-                    let target = (0xc000 | pointer % 600).to_be_bytes();
+                    let target = (0xc000 | (pointer % 600)).to_be_bytes();
                     record(&mut bytes, RecordType::CNAME, &target);
                 }
                 Answer::garbage(bytes)
@@ -127,7 +127,7 @@ impl Lie {
             Self::WrongQuestion => both(&["127.0.0.1", "::1"]).wrong_question(),
             Self::CnameLoop => Answer::cname_loop(),
             Self::HugeNoise { .. } | Self::HugeAnswer if !query.tcp => both(&[]).truncated(),
-            Self::HugeNoise { with_id: true } => Answer::garbage(with_id(&[0x5a; 65_531])),
+            Self::HugeNoise { with_id: true } => Answer::garbage(with_id(&vec![0x5a; 65_531])),
             Self::HugeNoise { .. } => Answer::garbage(vec![0xa5; 65_535]),
             Self::HugeAnswer => Answer::garbage(addresses(query, 2_300)),
         }
