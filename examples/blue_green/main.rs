@@ -23,8 +23,8 @@ async fn main() -> Result<(), BoxError> {
     )?;
     writeln!(
         out,
-        "{:<10}{:>10}{:>14}{:>10}{:>18}{:>12}",
-        "client", "requests", "moved after", "failed", "failed, blue off", "at a time"
+        "{:<10}{:>10}{:>14}{:>10}{:>18}{:>12}{:>10}",
+        "client", "requests", "moved after", "failed", "failed, blue off", "at a time", "to green"
     )?;
     let mut ours = None;
     for who in [Who::Tollgate, Who::Reqwest, Who::Legacy] {
@@ -38,11 +38,12 @@ async fn main() -> Result<(), BoxError> {
             failed,
             failed_after,
             most_at_once,
+            to_green,
             ..
         } = outcome;
         writeln!(
             out,
-            "{:<10}{requests:>10}{moved:>14}{failed:>10}{failed_after:>18}{most_at_once:>12}",
+            "{:<10}{requests:>10}{moved:>14}{failed:>10}{failed_after:>18}{most_at_once:>12}{to_green:>10}",
             format!("{who:?}").to_lowercase(),
         )?;
         ours = ours.or(Some(outcome));

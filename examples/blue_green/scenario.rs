@@ -57,6 +57,8 @@ pub(crate) struct Outcome {
     pub(crate) failed_after: usize,
     /// The most connections that closed on blue within 25 ms.
     pub(crate) most_at_once: usize,
+    /// Connections to green.
+    pub(crate) to_green: usize,
 }
 
 type Get = Arc<dyn Fn() -> BoxFuture<'static, Result<Bytes, BoxError>> + Send + Sync>;
@@ -115,6 +117,7 @@ pub(crate) async fn run(who: Who, ttl: u32) -> Outcome {
             .map(|last| last.saturating_duration_since(moved)),
         failed_after: failed_after.len(),
         most_at_once,
+        to_green: green.stats().accepted,
     }
 }
 

@@ -121,10 +121,13 @@ where
     C::Future: Send + 'static,
 {
     let options = settings.tls.clone().unwrap_or_default();
-    if options.offers() != crate::tls::Alpn::Http1 {
+    if settings.protocol == tollgate_keep_alive::Protocol::Http1
+        && options.offers() != crate::tls::Alpn::Http1
+    {
         return Err(BuildError::conflict(
             "tls",
-            "this version's pool speaks HTTP/1.1; leave TlsOptions::alpn at Alpn::Http1",
+            "the pool is to speak HTTP/1.1 only; leave TlsOptions::alpn at Alpn::Http1, or the \
+             protocol at Protocol::Auto",
         ));
     }
     let tls = options

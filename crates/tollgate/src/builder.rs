@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_core::Observer;
-use tollgate_keep_alive::RetryPolicy;
+use tollgate_keep_alive::{Http2Options, Protocol, RetryPolicy};
 
 use crate::assemble::{self, Plane};
 use crate::build_error::BuildError;
@@ -120,6 +120,21 @@ impl ClientBuilder {
     /// Most requests on one connection. Default: no limit.
     pub fn max_requests_per_connection(mut self, max: NonZeroU64) -> Self {
         self.settings.max_requests = Some(max);
+        self
+    }
+
+    /// Which version of HTTP to speak. Default [`Protocol::Auto`]: HTTP/1.1 over plain TCP, and what
+    /// TLS agrees on, which is HTTP/1.1 unless `TlsOptions::alpn` offers more.
+    ///
+    /// [`Protocol::Http2`] is for `http` origins that are known to speak it, as gRPC servers do.
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.settings.protocol = protocol;
+        self
+    }
+
+    /// Connections, streams, pings and windows of HTTP/2. Default [`Http2Options::new`].
+    pub fn http2(mut self, options: Http2Options) -> Self {
+        self.settings.http2 = Some(options);
         self
     }
 

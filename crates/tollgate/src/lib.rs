@@ -9,7 +9,7 @@
 //! open, caches DNS, and gives connecting a deadline. [`guide::incident`] tells the whole story.
 //!
 //! It sends requests and nothing else: no JSON, cookies or redirects. tower-http has layers for most
-//! of that, to be put above it. This version speaks HTTP/1.1, with TLS.
+//! of that, to be put above it. It speaks HTTP/1.1 and HTTP/2, with TLS.
 //!
 //! # Example
 //!
@@ -151,7 +151,9 @@ pub use tollgate_core::{
     RefuseReason, Timings, error::find,
 };
 pub use tollgate_keep_alive::{ConnectionState, ConnectionStats, OriginDetail};
-pub use tollgate_keep_alive::{Deadline, NoRetry, OriginStats, RetryPolicy};
+pub use tollgate_keep_alive::{
+    Deadline, Http2Options, NoRetry, OriginStats, Protocol, RetryPolicy,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

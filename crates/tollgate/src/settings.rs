@@ -9,7 +9,7 @@ use tollgate_cached_dns::CachedDnsLayer;
 use tollgate_connect_timeout::ConnectTimeoutLayer;
 use tollgate_core::Observer;
 use tollgate_dial::DialLayer;
-use tollgate_keep_alive::{KeepAliveLayer, RetryPolicy};
+use tollgate_keep_alive::{Http2Options, KeepAliveLayer, Protocol, RetryPolicy};
 
 use crate::budgets::Budgets;
 use crate::build_error::BuildError;
@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) dns_max_ttl: Option<Duration>,
     pub(crate) dns: Option<CachedDnsLayer>,
     pub(crate) dial: Option<DialLayer>,
+    pub(crate) protocol: Protocol,
+    pub(crate) http2: Option<Http2Options>,
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) timings_in_extensions: bool,
     pub(crate) origins: Vec<(String, OriginOptions)>,
@@ -64,6 +66,8 @@ impl Settings {
     pub(crate) fn keep_alive(&self) -> Result<KeepAliveLayer, BuildError> {
         let mut layer = KeepAliveLayer::new()
             .connect_timeout(self.budget().saturating_add(BACKSTOP))
+            .protocol(self.protocol)
+            .http2(self.http2.unwrap_or_default())
             .min_idle_per_origin(self.min_idle())
             .timings_in_extensions(self.timings_in_extensions);
         if let Some(max) = self.max_connections_per_origin {

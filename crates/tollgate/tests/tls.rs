@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tollgate::cached_dns::StaticHosts;
 use tollgate::connect_timeout::ConnectTimedOut;
 use tollgate::tls::{Alpn, TlsError, TlsFailure, TlsOptions, TlsVersion};
-use tollgate::{Client, ErrorKind, Phase, find};
+use tollgate::{Client, ErrorKind, Phase, Protocol, find};
 use tollgate_testing::{Reply, Upstream};
 
 const HOST: &str = "billing.internal";
@@ -428,12 +428,47 @@ async fn alpn_decides_the_protocol_and_the_connection_says_which() {
         let stream = connector.call(uri.clone()).await.unwrap();
         assert_eq!(stream.connected().is_negotiated_h2(), h2, "{alpn:?}");
     }
-    // What the pool does not speak, a client does not offer.
+    // What the pool is not to speak, a client does not offer.
     let error = Client::builder()
+        .protocol(Protocol::Http1)
         .tls(TlsOptions::new().alpn(Alpn::Auto))
         .build()
         .unwrap_err();
     assert_eq!(error.field(), "tls");
+}
+
+#[tokio::test]
+async fn fifty_cold_calls_to_an_origin_that_prefers_http2_share_one_connection() {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let authority = Authority::new();
+    let acceptor = Server::new(authority.issue(HOST)).acceptor();
+    let server = serve(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let stream = TokioIo::new(acceptor.accept(stream).await);
+            let service = hyper::service::service_fn(|_| async {
+                Ok::<_, std::convert::Infallible>(http::Response::new("ok".to_owned()))
+            });
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ended = builder.serve_connection(stream, service).await;
+        }
+    })
+    .await;
+    let client = client(trusting(&authority).alpn(Alpn::Auto));
+    let calls: Vec<_> = (0..50)
+        .map(|_| {
+            let (client, uri) = (client.clone(), uri(&server));
+            tokio::spawn(async move { client.get(uri).await })
+        })
+        .collect();
+    for call in calls {
+        let response = call.await.unwrap().unwrap();
+        assert_eq!(response.version(), http::Version::HTTP_2);
+        assert_eq!(text(response).await, "ok");
+    }
+    assert_eq!(server.accepted(), 1);
+    let detail = client.detail(&uri(&server)).unwrap();
+    assert_eq!(detail.connections[0].protocol, "h2");
 }
 
 #[cfg(feature = "platform-verifier")]

@@ -99,9 +99,9 @@ impl TlsOptions {
         self
     }
 
-    /// What to offer by ALPN. Default [`Alpn::Http1`], which is what this version's pool speaks: a
-    /// [`Client`](crate::Client) takes no other. For [`layer`](Self::layer) under clients that speak
-    /// HTTP/2, such as hyper-util's and tonic's, whose connector then says what was negotiated.
+    /// What to offer by ALPN. Default [`Alpn::Http1`]. With [`Alpn::Auto`] a
+    /// [`Client`](crate::Client) speaks HTTP/2 to origins that prefer it; so do hyper-util's and tonic's
+    /// over [`layer`](Self::layer), whose connector says what was negotiated.
     pub const fn alpn(mut self, alpn: Alpn) -> Self {
         self.alpn = alpn;
         self
