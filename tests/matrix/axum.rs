@@ -78,10 +78,6 @@ impl Options {
     }
 }
 
-fn request() -> Request {
-    Request::new(Body::empty())
-}
-
 async fn fetch_all(options: Options, names: &Names, upstream: &Plain) {
     let router = options.router(names, &by_name(upstream));
     at_once(CALLS, || async {
