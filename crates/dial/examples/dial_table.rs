@@ -31,10 +31,6 @@ const NOT_OURS: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::main(flavor = "current_thread")]
-#[expect(
-    clippy::too_many_lines,
-    reason = "a table and its checks, from top to bottom"
-)]
 async fn main() -> Result<(), BoxError> {
     let (hole4, other4, hole6) = tokio::join!(Hole::start(V4), Hole::start(V4), Hole::start(V6));
     let (hole4, other4, hole6) = (hole4.addr(), other4.addr(), hole6.addr());
