@@ -213,7 +213,8 @@ where
         self.shared.watch();
         OriginOverride::apply(&mut request);
         let whence = Whence::Uri(request.uri().clone());
-        ResponseFuture::new(self.pool.call(request), whence, self.shared.limits)
+        let limits = self.shared.limits.of_call(&request);
+        ResponseFuture::new(self.pool.call(request), whence, limits)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_core::{BoxError, Origin, Timings};
@@ -23,13 +24,16 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     cause: Cause,
+    #[cfg(feature = "tonic")]
+    status: Option<tonic::Status>,
 }
 
+/// Shared with the status of a gRPC call, which stands before it in the chain of sources.
 pub(crate) enum Cause {
-    Pool(KeepAliveError),
-    Uri(BoxError),
+    Pool(Arc<KeepAliveError>),
+    Uri(Arc<dyn StdError + Send + Sync>),
     Body(hyper::Error, Place),
-    Late(Duration, Place, io::Error),
+    Late(Duration, Place, Arc<io::Error>),
 }
 
 /// Where an exchange was when it failed outside the pool.
@@ -40,11 +44,11 @@ pub(crate) struct Place {
 
 impl Error {
     pub(crate) fn pool(error: KeepAliveError) -> Self {
-        Self::new(ErrorKind::of(&error), Cause::Pool(error))
+        Self::new(ErrorKind::of(&error), Cause::Pool(Arc::new(error)))
     }
 
     pub(crate) fn invalid_uri(error: BoxError) -> Self {
-        Self::new(ErrorKind::InvalidRequest, Cause::Uri(error))
+        Self::new(ErrorKind::InvalidRequest, Cause::Uri(error.into()))
     }
 
     pub(crate) fn body(error: hyper::Error, origin: Option<Origin>, timings: Timings) -> Self {
@@ -70,12 +74,23 @@ impl Error {
     fn late(kind: ErrorKind, limit: Duration, place: Place) -> Self {
         Self::new(
             kind,
-            Cause::Late(limit, place, io::ErrorKind::TimedOut.into()),
+            Cause::Late(limit, place, Arc::new(io::ErrorKind::TimedOut.into())),
         )
     }
 
     fn new(kind: ErrorKind, cause: Cause) -> Self {
-        Self(Box::new(Inner { kind, cause }))
+        #[cfg_attr(not(feature = "tonic"), expect(unused_mut, reason = "has no status"))]
+        let mut error = Self(Box::new(Inner {
+            kind,
+            cause,
+            #[cfg(feature = "tonic")]
+            status: None,
+        }));
+        #[cfg(feature = "tonic")]
+        {
+            error.0.status = crate::grpc::status(&error);
+        }
+        error
     }
 
     /// What it is about.
@@ -174,12 +189,18 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     /// The pool's own words are in `Display`; the chain goes on with what the pool met.
+    ///
+    /// With the feature `tonic`, a `tonic::Status` may come first.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        #[cfg(feature = "tonic")]
+        if let Some(status) = &self.0.status {
+            return Some(status);
+        }
         match &self.0.cause {
             Cause::Pool(error) => error.source(),
             Cause::Uri(error) => Some(&**error),
             Cause::Body(error, _) => Some(error),
-            Cause::Late(_, _, error) => Some(error),
+            Cause::Late(_, _, error) => Some(&**error),
         }
     }
 }

@@ -29,6 +29,23 @@ impl Limits {
             body_idle: settings.body_idle_timeout,
         }
     }
+
+    /// The limits of this request: a gRPC call brings one of its own.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn of_call<B>(self, request: &http::Request<B>) -> Self {
+        let own = crate::grpc::timeout(request.headers());
+        let response = match (self.response, own) {
+            (Some(ours), Some(own)) => Some(ours.min(own)),
+            (ours, own) => ours.or(own),
+        };
+        Self { response, ..self }
+    }
+
+    #[cfg(not(feature = "tonic"))]
+    #[inline]
+    pub(crate) const fn of_call<B>(self, _: &http::Request<B>) -> Self {
+        self
+    }
 }
 
 /// Where an exchange goes, for an error that may never be: an origin is made of a URI only then.

@@ -8,6 +8,7 @@
 //! | [`failures`] | symptom → where to look → cause → knob |
 //! | [`dns`] | how names are resolved, how long answers live, what happens when they change |
 //! | [`timeouts`] | which clock covers what |
+//! | [`grpc`] | the client as transport of clients that tonic generates |
 //! | [`kernel`] | the settings of the system that matter, and those that do not |
 //! | [`migration`] | from reqwest, hyper-util and tonic, line by line |
 //! | [`comparison`] | the knobs of Go, .NET and undici by their names |
@@ -29,6 +30,9 @@ pub mod dns {}
 
 #[doc = include_str!("guide/timeouts.md")]
 pub mod timeouts {}
+
+#[doc = include_str!("guide/grpc.md")]
+pub mod grpc {}
 
 #[doc = include_str!("guide/kernel.md")]
 pub mod kernel {}

@@ -63,7 +63,8 @@ where
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         self.shared.watch();
         let whence = Whence::Origin(self.service.origin().clone());
-        ResponseFuture::new(self.service.call(request), whence, self.shared.limits())
+        let limits = self.shared.limits().of_call(&request);
+        ResponseFuture::new(self.service.call(request), whence, limits)
     }
 }
 
