@@ -1,6 +1,7 @@
 //! A service with a method of each kind and its client, as tonic-prost-build would write them.
 
 use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -27,6 +28,7 @@ pub(crate) struct Hello {
 }
 
 impl Hello {
+    #[expect(clippy::needless_pass_by_value, reason = "made of numbers in passing")]
     pub(crate) fn new(text: impl ToString) -> Self {
         let text = text.to_string();
         Self { text }
@@ -93,23 +95,23 @@ impl Greeter {
     }
 
     /// Counts up to what it was told, or for ever, or fails after two.
-    async fn count(self, request: Request<Hello>) -> Result<Response<Hellos>, Status> {
+    fn count(self, request: Request<Hello>) -> Ready<Result<Response<Hellos>, Status>> {
         let live = self.begin();
         let text = request.into_inner().text;
-        let fails = (text == "fail").then(|| Err(failure()));
-        let end = match text.as_str() {
-            "ever" => usize::MAX,
-            "fail" => 2,
-            number => number.parse().map_err(|_| failure())?,
+        let (end, pace) = match text.as_str() {
+            "ever" => (usize::MAX, Duration::from_millis(1)),
+            "fail" => (2, Duration::ZERO),
+            number => (number.parse().unwrap_or_default(), Duration::ZERO),
         };
         let numbers = stream::iter(0..end).then(move |n| async move {
-            if end == usize::MAX {
-                sleep(Duration::from_millis(1)).await;
+            if !pace.is_zero() {
+                sleep(pace).await;
             }
             Ok(Hello::new(n))
         });
-        let numbers = numbers.chain(stream::iter(fails));
-        Ok(Response::new(numbers.inspect(move |_| _ = &live).boxed()))
+        let numbers = numbers.chain(stream::iter((text == "fail").then(|| Err(failure()))));
+        let numbers = numbers.inspect(move |_| _ = &live);
+        ready(Ok(Response::new(numbers.boxed())))
     }
 
     async fn sum(self, request: Request<Streaming<Hello>>) -> Result<Response<Hello>, Status> {
@@ -122,10 +124,10 @@ impl Greeter {
     }
 
     /// Says back each thing as it comes.
-    async fn chat(self, request: Request<Streaming<Hello>>) -> Result<Response<Hellos>, Status> {
+    fn chat(self, request: Request<Streaming<Hello>>) -> Ready<Result<Response<Hellos>, Status>> {
         let live = self.begin();
         let said = request.into_inner().inspect(move |_| _ = &live);
-        Ok(Response::new(said.boxed()))
+        ready(Ok(Response::new(said.boxed())))
     }
 }
 

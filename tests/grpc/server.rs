@@ -1,6 +1,5 @@
 //! Servers of the greeter: tonic's own over plain TCP, and hyper's over TLS.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use http::Uri;
@@ -71,7 +70,7 @@ impl Upstream {
                 assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
                 let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
                     let mut greeter = service.clone();
-                    async move { Ok::<_, Infallible>(greeter.call(request.map(Body::new)).await?) }
+                    async move { greeter.call(request.map(Body::new)).await }
                 });
                 let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                 let _ended = http.serve_connection(TokioIo::new(stream), service).await;

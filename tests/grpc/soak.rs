@@ -1,0 +1,361 @@
+//! A steady load while the server restarts twice and its name moves once: `tollgate::Client` beside
+//! tonic's `Channel` over the same connector.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use futures_util::stream;
+use http::Uri;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tollgate::cached_dns::{CachedDnsLayer, Hickory};
+use tollgate::connect_timeout::ConnectTimeoutLayer;
+use tollgate::dial::Dial;
+use tollgate::{Client, Http2Options, Protocol};
+use tollgate_core::BoxError;
+use tollgate_testing::dns::{Answer, DnsServer};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::client::GrpcService;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Endpoint, Server};
+use tower::Layer;
+
+use crate::greeter::{Greeter, GreeterClient, Hello};
+
+const NAME: &str = "greeter.test";
+const TTL: u32 = 1;
+const CALLERS: usize = 32;
+const CHATTERS: usize = 16;
+/// What one chat says.
+const WORDS: usize = 20;
+/// Calls that there must have been.
+const CALLS: usize = 10_000;
+const CHATS: usize = 100;
+/// Longest that an answer may take; nothing here takes a tenth of that.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// What became of the calls of one kind.
+#[derive(Debug, Default)]
+struct Tally {
+    done: usize,
+    /// How many failed with which status; the first of each in full.
+    failed: BTreeMap<i32, (usize, String)>,
+}
+
+impl Tally {
+    fn add(&mut self, result: Result<(), Status>) {
+        match result {
+            Ok(()) => self.done += 1,
+            Err(status) => {
+                let told = || format!("{status:?}");
+                let code = status.code() as i32;
+                let failed = self.failed.entry(code).or_insert_with(|| (0, told()));
+                failed.0 += 1;
+            }
+        }
+    }
+
+    fn merged(all: Vec<Self>) -> Self {
+        let mut sum = Self::default();
+        for tally in all {
+            sum.done += tally.done;
+            for (code, (count, first)) in tally.failed {
+                sum.failed.entry(code).or_insert((0, first)).0 += count;
+            }
+        }
+        sum
+    }
+
+    fn failures(&self) -> usize {
+        self.failed.values().map(|(count, _)| count).sum()
+    }
+}
+
+/// An address at which one server follows another without a moment of silence: the listener is
+/// handed on, as systemd and rolling updates do.
+struct Site {
+    listener: std::net::TcpListener,
+    greeter: Greeter,
+    running: Option<Running>,
+}
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    stopped: JoinHandle<()>,
+}
+
+impl Site {
+    fn start(addr: SocketAddr) -> Self {
+        let listener = std::net::TcpListener::bind(addr).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let mut site = Self {
+            listener,
+            greeter: Greeter::default(),
+            running: None,
+        };
+        site.running = Some(site.serve());
+        site
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    fn serve(&self) -> Running {
+        let listener = self.listener.try_clone().unwrap();
+        let incoming = tokio::net::TcpListener::from_std(listener).unwrap();
+        let incoming = TcpIncoming::from(incoming).with_nodelay(Some(true));
+        let (stop, told) = oneshot::channel();
+        let server = Server::builder().add_service(self.greeter.clone());
+        let server = server.serve_with_incoming_shutdown(incoming, async {
+            let _told = told.await;
+        });
+        let stopped = tokio::spawn(async { server.await.unwrap() });
+        Running { stop, stopped }
+    }
+
+    /// Starts a new server, then tells the old one to finish what it has, with GOAWAY, and end.
+    async fn restart(&mut self) {
+        let next = self.serve();
+        let last = self.running.replace(next).unwrap();
+        end(last).await;
+    }
+
+    /// Ends gracefully, for good. From now on connections are refused.
+    async fn stop(self) {
+        drop(self.listener);
+        end(self.running.unwrap()).await;
+    }
+}
+
+async fn end(running: Running) {
+    running.stop.send(()).unwrap();
+    let stopped = timeout(STUCK, running.stopped).await;
+    stopped
+        .expect("a server ends when its streams have")
+        .unwrap();
+}
+
+/// What came of a run.
+#[derive(Debug)]
+struct Outcome {
+    calls: Tally,
+    chats: Tally,
+    /// From the change of the name until the old server had no more calls.
+    moved_after: Option<Duration>,
+    took: Duration,
+}
+
+/// The world of one client: two sites, a name, and who moves it.
+struct World {
+    dns: DnsServer,
+    blue: Site,
+    green: Site,
+    uri: Uri,
+}
+
+impl World {
+    /// Blue is 127.0.0.2 and green 127.0.0.3, at a port of this world's own.
+    async fn new() -> Self {
+        let blue = Site::start(SocketAddr::from(([127, 0, 0, 2], 0)));
+        let port = blue.addr().port();
+        let green = Site::start(SocketAddr::from(([127, 0, 0, 3], port)));
+        let dns = DnsServer::start().await;
+        dns.set(NAME, answer(&blue));
+        let uri = format!("http://{NAME}:{port}").parse().unwrap();
+        Self {
+            dns,
+            blue,
+            green,
+            uri,
+        }
+    }
+
+    fn resolver(&self) -> Hickory {
+        Hickory::with_nameservers([self.dns.addr()]).unwrap()
+    }
+
+    /// Two restarts, a move between them, and the old site's end.
+    async fn turn(self) -> Option<Duration> {
+        let Self {
+            dns,
+            mut blue,
+            mut green,
+            ..
+        } = self;
+        sleep(Duration::from_millis(1_500)).await;
+        blue.restart().await;
+        sleep(Duration::from_millis(1_500)).await;
+        dns.set(NAME, answer(&green));
+        let moved = Instant::now();
+        let until = moved + Duration::from_secs(TTL.into()) + Duration::from_secs(2);
+        let mut last = (blue.greeter.calls(), moved);
+        while Instant::now() < until {
+            sleep(Duration::from_millis(10)).await;
+            let calls = blue.greeter.calls();
+            if calls != last.0 || blue.greeter.live() > 0 {
+                last = (calls, Instant::now());
+            }
+        }
+        let still_in_use = last.1 + Duration::from_millis(100) >= until;
+        blue.stop().await;
+        sleep(Duration::from_millis(500)).await;
+        green.restart().await;
+        sleep(Duration::from_millis(1_500)).await;
+        // Both are to be there until the last call is over.
+        tokio::spawn(async move {
+            sleep(STUCK * 10).await;
+            drop((dns, green));
+        });
+        (!still_in_use).then(|| last.1 - moved)
+    }
+}
+
+fn answer(site: &Site) -> Answer {
+    let ip: IpAddr = site.addr().ip();
+    Answer::addrs([ip]).ttl(TTL)
+}
+
+/// Loads until `stop`, and until each has made its part of the calls.
+async fn load<T>(transport: T, world: World) -> Outcome
+where
+    T: GrpcService<Body> + Clone + Send + 'static,
+    T::Future: Send,
+    T::Error: Into<BoxError>,
+    T::ResponseBody: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<BoxError> + Send,
+{
+    let started = Instant::now();
+    let stop = Arc::new(AtomicBool::new(false));
+    let greeter = GreeterClient::with_origin(transport, world.uri.clone());
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| tokio::spawn(caller(greeter.clone(), stop.clone())))
+        .collect();
+    let chatters: Vec<_> = (0..CHATTERS)
+        .map(|_| tokio::spawn(chatter(greeter.clone(), stop.clone())))
+        .collect();
+    let moved_after = world.turn().await;
+    stop.store(true, SeqCst);
+    let all = |tallies: Vec<Result<Tally, _>>| {
+        Tally::merged(tallies.into_iter().map(Result::unwrap).collect())
+    };
+    Outcome {
+        calls: all(join_all(callers).await),
+        chats: all(join_all(chatters).await),
+        moved_after,
+        took: started.elapsed(),
+    }
+}
+
+async fn caller<T>(mut greeter: GreeterClient<T>, stop: Arc<AtomicBool>) -> Tally
+where
+    T: GrpcService<Body>,
+    T::Error: Into<BoxError>,
+    T::ResponseBody: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<BoxError> + Send,
+{
+    let mut tally = Tally::default();
+    while !stop.load(SeqCst) || tally.done <= CALLS / CALLERS {
+        let text = format!("slow {}", tally.done);
+        let call = timeout(STUCK, greeter.say_hello(Hello::new(&text))).await;
+        let call = call.unwrap_or_else(|_| Err(Status::unknown("stuck")));
+        tally.add(call.map(|answer| assert_eq!(answer.into_inner().text, text)));
+        if tally.failures() > CALLS {
+            break;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    tally
+}
+
+async fn chatter<T>(mut greeter: GreeterClient<T>, stop: Arc<AtomicBool>) -> Tally
+where
+    T: GrpcService<Body>,
+    T::Error: Into<BoxError>,
+    T::ResponseBody: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<BoxError> + Send,
+{
+    let mut tally = Tally::default();
+    while !stop.load(SeqCst) || tally.done <= CHATS / CHATTERS {
+        let chat = timeout(STUCK, chat(&mut greeter)).await;
+        tally.add(chat.unwrap_or_else(|_| Err(Status::unknown("stuck"))));
+        if tally.failures() > CALLS {
+            break;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    tally
+}
+
+/// Says a word, waits until it is said back, and so on.
+async fn chat<T>(greeter: &mut GreeterClient<T>) -> Result<(), Status>
+where
+    T: GrpcService<Body>,
+    T::Error: Into<BoxError>,
+    T::ResponseBody: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<BoxError> + Send,
+{
+    let (say, said) = mpsc::channel(1);
+    let said = stream::unfold(said, |mut said| async {
+        said.recv().await.map(|text| (text, said))
+    });
+    let mut heard = greeter.chat(said).await?.into_inner();
+    for n in 0..WORDS {
+        let word = Hello::new(n);
+        let gone = |_| Status::unknown("nobody listens");
+        say.send(word.clone()).await.map_err(gone)?;
+        let back = heard.message().await?;
+        assert_eq!(back, Some(word));
+        sleep(Duration::from_millis(10)).await;
+    }
+    drop(say);
+    assert_eq!(heard.message().await?, None);
+    Ok(())
+}
+
+async fn ours() -> Outcome {
+    let world = World::new().await;
+    let client = Client::builder()
+        .protocol(Protocol::Http2)
+        // As a channel has one.
+        .http2(Http2Options::new().max_connections_per_origin(NonZeroUsize::MIN))
+        .resolver(world.resolver())
+        .build()
+        .unwrap();
+    load(client, world).await
+}
+
+async fn theirs() -> Outcome {
+    let world = World::new().await;
+    let dial = Dial::new(CachedDnsLayer::new().layer(world.resolver()));
+    let connector = ConnectTimeoutLayer::new(Duration::from_secs(5)).layer(dial);
+    let endpoint = Endpoint::from(world.uri.clone());
+    let channel = endpoint.connect_with_connector_lazy(connector);
+    load(channel, world).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stderr, reason = "the other's numbers stand beside ours")]
+#[ignore = "fails until a request with a body is sent again after GOAWAY"]
+async fn no_call_fails_while_the_server_restarts_twice_and_its_name_moves_once() {
+    let (ours, theirs) = join(ours(), theirs()).await;
+    eprintln!("tollgate {ours:#?}\nchannel {theirs:#?}");
+    assert!(ours.calls.done >= CALLS, "{}", ours.calls.done);
+    assert!(ours.chats.done >= CHATS, "{}", ours.chats.done);
+    assert_eq!((ours.calls.failures(), ours.chats.failures()), (0, 0));
+    let moved = ours
+        .moved_after
+        .expect("the old server was in use to its end");
+    assert!(
+        moved <= Duration::from_secs(u64::from(TTL) + 2),
+        "{moved:?}"
+    );
+    assert!(ours.took < Duration::from_secs(60));
+}
