@@ -7,6 +7,7 @@ mod failures;
 mod greeter;
 mod kinds;
 mod server;
+mod site;
 mod soak;
 #[path = "../../crates/tollgate/tests/support/tls.rs"]
 #[allow(dead_code, reason = "shared with other tests")]

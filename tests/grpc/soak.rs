@@ -11,8 +11,7 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 use futures_util::stream;
 use http::Uri;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tollgate::cached_dns::{CachedDnsLayer, Hickory};
 use tollgate::connect_timeout::ConnectTimeoutLayer;
@@ -23,11 +22,11 @@ use tollgate_testing::dns::{Answer, DnsServer};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::client::GrpcService;
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Endpoint, Server};
+use tonic::transport::Endpoint;
 use tower::Layer;
 
-use crate::greeter::{Greeter, GreeterClient, Hello};
+use crate::greeter::{GreeterClient, Hello};
+use crate::site::Site;
 
 const NAME: &str = "greeter.test";
 const TTL: u32 = 1;
@@ -39,7 +38,7 @@ const WORDS: usize = 20;
 const CALLS: usize = 10_000;
 const CHATS: usize = 100;
 /// Longest that an answer may take; nothing here takes a tenth of that.
-const STUCK: Duration = Duration::from_secs(10);
+pub(crate) const STUCK: Duration = Duration::from_secs(10);
 
 /// What became of the calls of one kind.
 #[derive(Debug, Default)]
@@ -76,71 +75,6 @@ impl Tally {
     fn failures(&self) -> usize {
         self.failed.values().map(|(count, _)| count).sum()
     }
-}
-
-/// An address at which one server follows another without a moment of silence: the listener is
-/// handed on, as systemd and rolling updates do.
-struct Site {
-    listener: std::net::TcpListener,
-    greeter: Greeter,
-    running: Option<Running>,
-}
-
-struct Running {
-    stop: oneshot::Sender<()>,
-    stopped: JoinHandle<()>,
-}
-
-impl Site {
-    fn start(addr: SocketAddr) -> Self {
-        let listener = std::net::TcpListener::bind(addr).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let mut site = Self {
-            listener,
-            greeter: Greeter::default(),
-            running: None,
-        };
-        site.running = Some(site.serve());
-        site
-    }
-
-    fn addr(&self) -> SocketAddr {
-        self.listener.local_addr().unwrap()
-    }
-
-    fn serve(&self) -> Running {
-        let listener = self.listener.try_clone().unwrap();
-        let incoming = tokio::net::TcpListener::from_std(listener).unwrap();
-        let incoming = TcpIncoming::from(incoming).with_nodelay(Some(true));
-        let (stop, told) = oneshot::channel();
-        let server = Server::builder().add_service(self.greeter.clone());
-        let server = server.serve_with_incoming_shutdown(incoming, async {
-            let _told = told.await;
-        });
-        let stopped = tokio::spawn(async { server.await.unwrap() });
-        Running { stop, stopped }
-    }
-
-    /// Starts a new server, then tells the old one to finish what it has, with GOAWAY, and end.
-    async fn restart(&mut self) {
-        let next = self.serve();
-        let last = self.running.replace(next).unwrap();
-        end(last).await;
-    }
-
-    /// Ends gracefully, for good. From now on connections are refused.
-    async fn stop(self) {
-        drop(self.listener);
-        end(self.running.unwrap()).await;
-    }
-}
-
-async fn end(running: Running) {
-    running.stop.send(()).unwrap();
-    let stopped = timeout(STUCK, running.stopped).await;
-    stopped
-        .expect("a server ends when its streams have")
-        .unwrap();
 }
 
 /// What came of a run.
