@@ -22,8 +22,8 @@ use http::{Method, Request, Uri};
 use http_body_util::{BodyExt, Full};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tollgate::tls::TlsOptions;
-use tollgate::{BoxError, Client};
+use tollgate::tls::{Alpn, TlsOptions};
+use tollgate::{BoxError, Client, Protocol};
 
 /// Floods one server and fails on a single error.
 #[derive(Parser)]
@@ -49,6 +49,16 @@ struct Options {
     /// No POSTs, for servers that only serve files.
     #[arg(long)]
     only_get: bool,
+    /// HTTP/1.1 only, or HTTP/2 only; without it, what TLS agrees on.
+    #[arg(long, value_enum)]
+    only: Option<Version>,
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Version {
+    Http1,
+    Http2,
 }
 
 #[tokio::main]
@@ -59,7 +69,14 @@ async fn main() -> Result<ExitCode, BoxError> {
         .max_waiting(options.concurrency);
     if let Some(root) = &options.root {
         let pem = std::fs::read(root)?;
-        builder = builder.tls(TlsOptions::new().webpki_roots(false).root_pem(pem));
+        let tls = TlsOptions::new().webpki_roots(false).root_pem(pem);
+        builder = builder.tls(match options.only {
+            Some(Version::Http1) => tls.alpn(Alpn::Http1),
+            Some(Version::Http2) => tls.alpn(Alpn::Http2),
+            None => tls.alpn(Alpn::Auto),
+        });
+    } else if let Some(Version::Http2) = options.only {
+        builder = builder.protocol(Protocol::Http2);
     }
     let client = builder.build()?;
 
