@@ -83,7 +83,6 @@ async fn a_peer_that_stops_in_its_own_tls_hello_ends_at_the_connect_budget() {
 }
 
 #[tokio::test]
-#[ignore = "the pool gives the preface a budget of its own"]
 async fn a_peer_that_accepts_and_never_begins_http2_ends_at_the_connect_budget() {
     let silent = says(b"").await;
     let uri = format!("http://{}/", silent.addr);
@@ -92,7 +91,6 @@ async fn a_peer_that_accepts_and_never_begins_http2_ends_at_the_connect_budget()
 }
 
 #[tokio::test]
-#[ignore = "the pool gives the preface a budget of its own"]
 async fn a_peer_that_agrees_on_http2_in_tls_and_never_begins_it_ends_at_the_connect_budget() {
     let authority = tls::Authority::new();
     let acceptor = tls::Server::new(authority.issue("localhost")).acceptor();

@@ -128,7 +128,6 @@ async fn fifty_calls_that_are_dropped_at_any_moment_leave_every_gauge_at_zero() 
 /// The answer of a chat is dropped while its caller could still say something. hyper resets a stream
 /// whose head has come only when both of its directions are given up.
 #[tokio::test]
-#[ignore = "the pool lets the request of a stream go on when its response is over"]
 async fn a_chat_whose_answer_is_dropped_is_reset_though_more_could_be_said() {
     for upstream in both().await {
         let client = upstream.client();

@@ -277,7 +277,6 @@ async fn theirs() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stderr, reason = "the other's numbers stand beside ours")]
-#[ignore = "fails until a request with a body is sent again after GOAWAY"]
 async fn no_call_fails_while_the_server_restarts_twice_and_its_name_moves_once() {
     let (ours, theirs) = join(ours(), theirs()).await;
     eprintln!("tollgate {ours:#?}\nchannel {theirs:#?}");

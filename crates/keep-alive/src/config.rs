@@ -26,6 +26,8 @@ const MAX_CONNECTING: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
 const MAX_WAITING: usize = 1024;
 /// linkerd's failfast.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Most requests that are sent again at all are small; gRPC keeps as much and more.
+const REPLAY_BUFFER: usize = 64 * 1024;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -146,6 +148,11 @@ pub struct RetryPolicy {
     /// when the *reused* connection it was on ended before a single byte of response. Once, and never
     /// after a failure on a fresh connection. Default true, as in Go, undici and browsers.
     pub idempotent: bool,
+    /// How many bytes of a request's body are kept until its response begins, to send again what an
+    /// HTTP/2 peer says it did not process: a refused stream, or one that a GOAWAY leaves out. A
+    /// longer body is sent again only if nothing of it was taken yet. What is kept is shared with
+    /// the body, not copied. Default 64 KiB.
+    pub buffer: usize,
 }
 
 impl RetryPolicy {
@@ -153,6 +160,7 @@ impl RetryPolicy {
     pub const NEVER: Self = Self {
         unsent: 0,
         idempotent: false,
+        buffer: 0,
     };
 }
 
@@ -161,6 +169,7 @@ impl Default for RetryPolicy {
         Self {
             unsent: 3,
             idempotent: true,
+            buffer: REPLAY_BUFFER,
         }
     }
 }

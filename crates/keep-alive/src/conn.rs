@@ -1,5 +1,6 @@
 //! One connection, as its lease, its driver and its IO object share it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::time::Instant;
@@ -23,6 +24,8 @@ pub(crate) struct Conn {
     pub(crate) resource: OnceLock<ResourceId>,
     /// The lease that waits for hyper to finish.
     pub(crate) parked: Slot<Lease>,
+    /// The peer has refused a stream, which its driver has yet to see.
+    refused: AtomicBool,
     reason: OnceLock<CloseReason>,
     /// What it will have been if it closes before its exchange is settled.
     suspected: Mutex<Option<CloseReason>>,
@@ -40,10 +43,21 @@ impl Conn {
             has_streams,
             resource: OnceLock::new(),
             parked: Slot::new(),
+            refused: AtomicBool::new(false),
             reason: OnceLock::new(),
             suspected: Mutex::new(None),
             parked_since: Mutex::new(None),
         }
+    }
+
+    /// The peer has refused a stream.
+    pub(crate) fn refused(&self) {
+        self.refused.store(true, Ordering::Release);
+    }
+
+    /// Whether the peer has refused a stream since this was asked last.
+    pub(crate) fn take_refused(&self) -> bool {
+        self.refused.swap(false, Ordering::AcqRel)
     }
 
     /// Why it was closed: what was said first counts.

@@ -10,8 +10,8 @@ use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::{Connection, HttpInfo};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout, timeout_at};
-use tollgate_core::{BoxError, ConnectErrorKind, DialInfo, Event};
+use tokio::time::{Instant, timeout};
+use tollgate_core::{BoxError, ConnectErrorKind, DialInfo, Event, Phase, PhaseSlot, phase};
 use tower_service::Service;
 
 use crate::conn::Conn;
@@ -95,23 +95,35 @@ where
         .config
         .connect_timeout(&opening.pool.origin);
     let uri = opening.pool.uri.clone();
+    let slot = PhaseSlot::new();
     // Boxed, so that the memory a dial needs is not held for the connection's life.
-    let connecting = Box::pin(async move {
+    let mut connecting = Box::pin(async move {
         let mut connector = connector;
         poll_fn(|cx| connector.poll_ready(cx))
             .await
             .map_err(Into::into)?;
         connector.call(uri).await.map_err(Into::into)
     });
+    let started = Instant::now();
+    let connecting = poll_fn(|cx| phase::scope(&slot, || connecting.as_mut().poll(cx)));
     match timeout(limit, connecting).await {
-        Ok(Ok(io)) => match opening.connected(io, limit).await {
+        Ok(Ok(io)) => match opening.connected(io, left_of(limit, started, &slot)).await {
             Some(Driving::OneByOne(driver)) => driver.await,
             Some(Driving::Streams(driver)) => driver.await,
             None => {}
         },
         Ok(Err(error)) => opening.failed(error),
-        Err(_) => opening.failed(Box::new(OpenTimedOut::new(limit))),
+        Err(_) => {
+            let late = OpenTimedOut::new(slot.phase(), started.elapsed());
+            opening.failed(Box::new(late));
+        }
     }
+}
+
+/// What the peer's first word may still take: what a budget below has left, or else the pool's own.
+fn left_of(limit: Duration, started: Instant, slot: &PhaseSlot) -> Duration {
+    let own = limit.saturating_sub(started.elapsed());
+    slot.remaining().map_or(own, |left| left.min(own))
 }
 
 /// What drives a connection.
@@ -164,7 +176,7 @@ pub(crate) struct Opening {
 
 impl Opening {
     /// The connector delivered.
-    async fn connected<I>(mut self, io: I, limit: Duration) -> Option<Driving<I>>
+    async fn connected<I>(mut self, io: I, left: Duration) -> Option<Driving<I>>
     where
         I: Read + Write + Connection + Unpin + Send + 'static,
     {
@@ -195,10 +207,11 @@ impl Opening {
         let begun = if has_streams {
             let io = GuardedIo::new(io, place);
             let opening = Box::pin(begin_streams(io, &pool, conn.clone()));
-            // What is left of the budget is for the peer's first word.
-            match timeout_at(self.started + limit, opening).await {
-                Ok(done) => done,
-                Err(_) => Err(Box::new(OpenTimedOut::new(limit)).into()),
+            if let Ok(begun) = timeout(left, opening).await {
+                begun
+            } else {
+                let late = OpenTimedOut::new(Phase::Preface, self.started.elapsed());
+                Err(BoxError::from(late))
             }
         } else {
             let io = PooledIo::new(io, conn.io.clone(), place);
@@ -278,30 +291,47 @@ fn dial_info(extras: &http::Extensions) -> DialInfo {
     info
 }
 
-/// The connector did not deliver within the pool's own limit.
+/// A connection was not open within the time that was left for it: the connector's budget and then
+/// what that left for the peer's first word of HTTP/2, or the pool's own limit on both.
+///
+/// Its source is an [`io::Error`] of kind [`TimedOut`](io::ErrorKind::TimedOut).
 #[derive(Debug)]
-struct OpenTimedOut {
-    limit: Duration,
+pub struct OpenTimedOut {
+    phase: Phase,
+    took: Duration,
     /// Where the chain of sources ends, for classifiers that look for the kind.
     timed_out: io::Error,
 }
 
 impl OpenTimedOut {
-    fn new(limit: Duration) -> Self {
+    fn new(phase: Phase, took: Duration) -> Self {
         Self {
-            limit,
+            phase,
+            took,
             timed_out: io::ErrorKind::TimedOut.into(),
         }
+    }
+
+    /// Where it stood: [`Phase::Preface`] if the peer never began HTTP/2, else what the connector
+    /// said last.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// How long it took, from the start of the dial.
+    pub const fn elapsed(&self) -> Duration {
+        self.took
     }
 }
 
 impl fmt::Display for OpenTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "no connection after {:?}; raise connect_timeout, or look at the path",
-            self.limit
-        )
+        let (took, phase) = (self.took, self.phase.label());
+        write!(f, "no connection after {took:?}, in phase {phase}; ")?;
+        f.write_str(match self.phase {
+            Phase::Preface => "check that the peer speaks HTTP/2, or raise connect_timeout",
+            _ => "raise connect_timeout, or look at the path",
+        })
     }
 }
 

@@ -30,8 +30,17 @@ impl ErasedBody {
         if body.is_end_stream() {
             Self::EMPTY
         } else {
-            Self(Some(Box::new(Boxed(Box::pin(Erase { body })))))
+            Self::unended(body)
         }
+    }
+
+    /// A body that is not asked whether it has ended.
+    pub(crate) fn unended<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self(Some(Box::new(Boxed(Box::pin(Erase { body })))))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -18,6 +18,7 @@ use crate::error::{KeepAliveError, KeepAliveErrorKind};
 use crate::lease::Lease;
 use crate::no_retry::NoRetry;
 use crate::origin_pool::{Demanded, OriginPool};
+use crate::request::Replay;
 use crate::sender::Outgoing;
 use crate::service::Owner;
 use crate::spans::AttemptSpan;
@@ -42,6 +43,16 @@ pub(crate) struct Call {
 pub(crate) enum After {
     Again(Request<ErasedBody>),
     Fail(KeepAliveError),
+}
+
+/// What an exchange that failed says about its request.
+struct Saying {
+    /// The peer says that it did not process it.
+    unprocessed: bool,
+    /// It was lost with a connection that was stale: an idempotent one may be sent once more.
+    may_replay: bool,
+    /// It was lost with its connection.
+    lost: bool,
 }
 
 /// How an exchange failed.
@@ -201,22 +212,14 @@ impl Call {
             // rather than tried one after the other.
             pool.retire_idle_until(granted_at, CloseReason::PeerEof);
         }
-        let kind = match (unsent, replay) {
-            (Some(request), _)
-                if self.attempts <= pool.shared.config.retry.unsent
-                    && !NoRetry::is_in(request.extensions()) =>
-            {
-                return After::Again(request);
-            }
-            (None, Some(replay)) if silent && replay.is_idempotent() && replay.is_allowed() => {
-                self.replayed = true;
-                return After::Again(replay.into_request());
-            }
-            (Some(_), _) => KeepAliveErrorKind::ClosedBeforeSent,
-            (None, _) if lost => KeepAliveErrorKind::ClosedAfterSent,
-            (None, _) => KeepAliveErrorKind::Exchange,
+        let saying = Saying {
+            unprocessed: false,
+            may_replay: silent,
+            lost,
         };
-        After::Fail(self.error(&pool, kind).with_source(error).with_took(took))
+        self.decide(&pool, unsent, replay, &saying, |call, kind| {
+            call.error(&pool, kind).with_source(error).with_took(took)
+        })
     }
 
     /// As [`after`](Self::after), for one stream among others: they go on.
@@ -226,31 +229,59 @@ impl Call {
     fn after_stream(&mut self, mut error: Failure, mut lease: Lease) -> After {
         let pool = lease.origin().clone();
         let (replay, reused) = (lease.take_replay(), lease.may_be_stale());
-        let unsent = error.take_message();
+        let mut unsent = error.take_message();
+        if let Some(request) = &mut unsent {
+            lease.unwatch(request);
+        }
         let error = error.into_error();
+        let (lost, took) = (lease.is_dead(), lease.granted_at().elapsed());
         let unprocessed = crate::http2::is_unprocessed(&error);
-        let (gone, took) = (lease.is_dead(), lease.granted_at().elapsed());
-        lease.give_back();
+        if unprocessed && !lost {
+            lease.refused();
+        }
         let retry = &pool.shared.config.retry;
-        let may_again = self.attempts <= retry.unsent;
-        let may_replay = retry.idempotent && !self.replayed && gone && reused;
-        let kind = match (unsent, replay) {
-            (Some(request), _) if may_again && !NoRetry::is_in(request.extensions()) => {
-                return After::Again(request);
-            }
-            (None, Some(replay)) if unprocessed && may_again && replay.is_allowed() => {
-                return After::Again(replay.into_request());
-            }
-            (None, Some(replay)) if may_replay && replay.is_idempotent() && replay.is_allowed() => {
-                self.replayed = true;
-                return After::Again(replay.into_request());
-            }
-            (Some(_), _) => KeepAliveErrorKind::ClosedBeforeSent,
-            (None, _) if unprocessed => KeepAliveErrorKind::ClosedBeforeSent,
-            (None, _) if gone => KeepAliveErrorKind::ClosedAfterSent,
-            (None, _) => KeepAliveErrorKind::Exchange,
+        let saying = Saying {
+            unprocessed,
+            may_replay: retry.idempotent && !self.replayed && lost && reused,
+            lost,
         };
-        After::Fail(self.error(&pool, kind).with_source(error).with_took(took))
+        let after = self.decide(&pool, unsent, replay, &saying, |call, kind| {
+            call.error(&pool, kind).with_source(error).with_took(took)
+        });
+        lease.give_back();
+        after
+    }
+
+    /// What is sent again: what was not sent, what the peer says it did not process, and once what
+    /// may have been lost with a connection that was stale.
+    fn decide(
+        &mut self,
+        pool: &OriginPool,
+        unsent: Option<Request<ErasedBody>>,
+        replay: Option<Replay>,
+        saying: &Saying,
+        error: impl FnOnce(&Self, KeepAliveErrorKind) -> KeepAliveError,
+    ) -> After {
+        let may_again = self.attempts <= pool.shared.config.retry.unsent;
+        let replay = replay.filter(Replay::is_allowed);
+        let nothing_sent = unsent.is_some() || saying.unprocessed;
+        let again = match (unsent, replay) {
+            (Some(request), _) => {
+                Some(request).filter(|one| may_again && !NoRetry::is_in(one.extensions()))
+            }
+            (None, Some(replay)) if saying.unprocessed && may_again => replay.into_request(),
+            (None, Some(replay)) if saying.may_replay && replay.is_idempotent() => {
+                self.replayed = true;
+                replay.into_request()
+            }
+            (None, _) => None,
+        };
+        match again {
+            Some(request) => After::Again(request),
+            None if nothing_sent => After::Fail(error(self, KeepAliveErrorKind::ClosedBeforeSent)),
+            None if saying.lost => After::Fail(error(self, KeepAliveErrorKind::ClosedAfterSent)),
+            None => After::Fail(error(self, KeepAliveErrorKind::Exchange)),
+        }
     }
 
     #[expect(

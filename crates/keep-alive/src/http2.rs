@@ -10,11 +10,12 @@ use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::client::conn::http2::{Builder, Connection};
 use hyper::rt::{Executor, Read, Write};
 use hyper_util::rt::TokioTimer;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 use tollgate_core::{BoxError, CloseReason};
 
 use crate::conn::Conn;
@@ -31,6 +32,10 @@ type Frames = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// the open, and no request can pile up in hyper meanwhile.
 const NOT_SAID: usize = 0;
 
+/// A peer that has refused a stream is busy, or has just lowered its limit: what was refused goes
+/// elsewhere, or waits this long.
+const REFUSED_FOR: Duration = Duration::from_millis(100);
+
 /// Drives one HTTP/2 connection until it closes.
 pub(crate) struct Http2Driver<I>
 where
@@ -39,8 +44,10 @@ where
     /// Hands requests over; gone once the peer takes no more.
     requests: Option<Connection<Io<I>, ErasedBody, Catch>>,
     frames: Frames,
-    /// As the engine knows it.
-    streams: usize,
+    /// As the engine knows it; `None` if somebody else has told it.
+    streams: Option<usize>,
+    /// The peer has refused a stream and gets none until this is over.
+    refused: Option<Pin<Box<Sleep>>>,
     max_streams: usize,
     origin: Arc<OriginPool>,
     conn: Arc<Conn>,
@@ -76,7 +83,8 @@ where
     let mut driver = Http2Driver {
         requests: Some(requests),
         frames: catch.caught(),
-        streams: NOT_SAID,
+        streams: None,
+        refused: None,
         max_streams: options.max_streams.get(),
         origin,
         conn,
@@ -94,7 +102,7 @@ where
         let requests = self.poll_requests(cx);
         let over = self.frames.as_mut().poll(cx).is_ready();
         if let Some(streams) = NonZeroUsize::new(self.allowed()) {
-            self.streams = streams.get();
+            self.streams = Some(streams.get());
             return Poll::Ready(Ok(streams));
         }
         match requests {
@@ -115,6 +123,9 @@ where
 
     /// How many streams there may be at once now.
     fn allowed(&self) -> usize {
+        if self.refused.is_some() {
+            return 0;
+        }
         let requests = self.requests.as_ref();
         let peer = requests.map_or(0, Connection::current_max_send_streams);
         peer.min(self.max_streams)
@@ -147,13 +158,25 @@ where
         }
     }
 
+    /// A refused stream leaves its peer in peace for a while.
+    fn poll_refused(&mut self, cx: &mut Context<'_>) {
+        if self.conn.take_refused() {
+            self.streams = None;
+            self.refused = Some(Box::pin(sleep(REFUSED_FOR)));
+        }
+        let over = |refused: &mut Pin<Box<Sleep>>| refused.as_mut().poll(cx).is_ready();
+        if self.refused.as_mut().is_some_and(over) {
+            self.refused = None;
+        }
+    }
+
     /// Tells the engine what the peer allows now.
     fn adjust(&mut self) {
         let streams = self.allowed();
-        if streams == self.streams {
+        if self.streams == Some(streams) {
             return;
         }
-        self.streams = streams;
+        self.streams = Some(streams);
         if let Some(&resource) = self.conn.resource.get() {
             let now = Instant::now();
             self.origin
@@ -191,6 +214,7 @@ where
             return Poll::Ready(());
         }
         if self.requests.is_some() {
+            self.poll_refused(cx);
             self.adjust();
         }
         Poll::Pending

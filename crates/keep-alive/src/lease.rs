@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Response;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tollgate_admission::Returned;
@@ -13,6 +13,7 @@ use tollgate_core::{CloseReason, Timings};
 
 use crate::config::RetryPolicy;
 use crate::conn::Conn;
+use crate::erased::ErasedBody;
 use crate::hint::{self, KeepAliveHint};
 use crate::origin_pool::OriginPool;
 use crate::request::Replay;
@@ -255,22 +256,70 @@ impl Lease {
     /// Leaves the lease where the driver finds it when hyper has finished; what stays here is over.
     #[cold]
     fn park(&mut self) {
+        if self.is_stream() {
+            self.give_back_mut();
+            return;
+        }
         if self.dropped_early {
             self.conn.suspect(Some(CloseReason::BodyDropped));
         }
-        let parked = Self {
-            origin: self.origin.clone(),
-            conn: self.conn.clone(),
-            sender: self.sender.take(),
-            ..*self
-        };
-        self.stage = Stage::Over;
+        let parked = self.take();
         self.conn.parks_now();
         if let Some(lease) = self.conn.parked.park(parked, Self::is_settled) {
             lease.give_back();
         } else {
             self.origin.lease_parked();
         }
+    }
+
+    /// Leaves the lease with the request's body, if that is still on its way on a stream that goes on;
+    /// `false` if not. What nobody wants any more is reset.
+    fn park_with_upload(&mut self) -> bool {
+        let upload = self.sender.as_ref().and_then(|sender| sender.upload());
+        let Some(upload) = upload.filter(|upload| !upload.has_ended()).cloned() else {
+            return false;
+        };
+        if self.stage == Stage::Unsent || self.is_dead() {
+            return false;
+        }
+        if self.dropped_early || self.stage == Stage::Sent {
+            upload.cancel();
+        }
+        if let Some(lease) = upload.park(self.take()) {
+            lease.give_back();
+        }
+        true
+    }
+
+    /// Moves the lease elsewhere; what stays is over.
+    fn take(&mut self) -> Self {
+        let taken = Self {
+            origin: self.origin.clone(),
+            conn: self.conn.clone(),
+            sender: self.sender.take(),
+            ..*self
+        };
+        self.stage = Stage::Over;
+        taken
+    }
+
+    /// hyper gives back a request that it has not sent: so does what watches its body.
+    pub(crate) fn unwatch(&self, unsent: &mut Request<ErasedBody>) {
+        let upload = self.sender.as_ref().and_then(|sender| sender.upload());
+        if let Some(body) = upload.and_then(|upload| upload.reclaim()) {
+            *unsent.body_mut() = body;
+        }
+    }
+
+    /// The peer has refused a stream, so it gets none for a while and the request goes elsewhere.
+    pub(crate) fn refused(&self) {
+        self.conn.refused();
+        if let Some(&resource) = self.conn.resource.get() {
+            let now = Instant::now();
+            self.origin
+                .with(|inner| inner.engine.credit_changed(resource, now, 0));
+        }
+        self.conn.io.wake_driver();
     }
 
     /// Gives the lease back in whatever state the connection is.
@@ -282,6 +331,9 @@ impl Lease {
     fn give_back_mut(&mut self) {
         if let (Stage::Sent, Some(sender)) = (self.stage, &mut self.sender) {
             sender.as_mut().forget();
+        }
+        if self.is_stream() && self.park_with_upload() {
+            return;
         }
         let ready = self.sender.as_ref().is_some_and(|sender| match self.stage {
             // A new connection is ready when its driver has run; it takes one request before that.

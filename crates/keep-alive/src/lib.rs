@@ -122,12 +122,14 @@ mod shared;
 mod spans;
 mod stats;
 mod total;
+mod upload;
 mod waiting;
 
 pub use body::KeepAliveBody;
 pub use config::RetryPolicy;
 pub use connections::{ConnectionState, ConnectionStats, OriginDetail};
 pub use deadline::Deadline;
+pub use dial::OpenTimedOut;
 pub use error::{KeepAliveError, KeepAliveErrorKind};
 pub use future::KeepAliveFuture;
 pub use layer::KeepAliveLayer;

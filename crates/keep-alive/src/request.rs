@@ -1,11 +1,14 @@
 //! The request as it goes on the wire, and what is kept to send it again.
 
+use std::sync::Arc;
+
 use http::header::HOST;
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
 use crate::erased::ErasedBody;
 use crate::no_retry::NoRetry;
+use crate::upload::Upload;
 
 /// Gives the request the URI form its destination expects (RFC 9112 section 3.2): origin form, and
 /// authority form for CONNECT.
@@ -27,20 +30,32 @@ pub(crate) fn put_uri_in_wire_form(request: &mut Request<ErasedBody>) {
 /// version.
 pub(crate) fn put_uri_of_streams(request: &mut Request<ErasedBody>, origin: &Uri) {
     *request.version_mut() = Version::HTTP_2;
-    if request.method() == Method::CONNECT
-        || (request.uri().authority() == origin.authority()
-            && request.uri().scheme() == origin.scheme())
+    if request.method() == Method::CONNECT {
+        return;
+    }
+    let named = take_host(request.headers_mut());
+    if named.is_none()
+        && request.uri().authority() == origin.authority()
+        && request.uri().scheme() == origin.scheme()
     {
         return;
     }
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = origin.scheme().cloned();
-    parts.authority = origin.authority().cloned();
+    parts.authority = named.or_else(|| origin.authority().cloned());
     parts
         .path_and_query
         .get_or_insert_with(|| PathAndQuery::from_static("/"));
     // All three are there, which is what can fail.
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_else(|_| origin.clone());
+}
+
+/// A `Host` of the caller's own, which HTTP/2 says with `:authority` (RFC 9113 section 8.3.1).
+fn take_host(headers: &mut HeaderMap) -> Option<Authority> {
+    if headers.is_empty() {
+        return None;
+    }
+    Authority::try_from(headers.remove(HOST)?.as_bytes()).ok()
 }
 
 /// Adds the `Host` that HTTP/1.1 requires, unless the caller set one.
@@ -52,55 +67,70 @@ pub(crate) fn put_host(request: &mut Request<ErasedBody>, host: &HeaderValue) {
     *request.version_mut() = Version::HTTP_11;
 }
 
-/// The head of a request that may be sent a second time.
-///
-/// Kept only for an empty body.
+/// What it takes to send a request a second time.
 pub(crate) struct Replay {
     method: Method,
     path: PathAndQuery,
     /// `None` if there are none.
     headers: Option<HeaderMap>,
     extensions: http::Extensions,
+    /// `None` if it is empty.
+    body: Option<Arc<Upload>>,
 }
 
 impl Replay {
-    /// A copy of a request that has its URI in origin form.
+    /// A copy of a request that has its URI in origin form and no body.
     #[inline]
     pub(crate) fn of(request: &Request<ErasedBody>) -> Option<Self> {
-        if !request.body().is_empty() {
-            return None;
+        if request.body().is_empty() {
+            Self::with(request, None)
+        } else {
+            None
         }
+    }
+
+    /// A copy of a request for a stream, with what is kept of its body.
+    #[inline(never)]
+    pub(crate) fn of_stream(
+        request: &Request<ErasedBody>,
+        body: Option<Arc<Upload>>,
+    ) -> Option<Self> {
+        Self::with(request, body)
+    }
+
+    #[inline]
+    fn with(request: &Request<ErasedBody>, body: Option<Arc<Upload>>) -> Option<Self> {
         let headers = request.headers();
         Some(Self {
             method: request.method().clone(),
             path: request.uri().path_and_query()?.clone(),
             headers: (!headers.is_empty()).then(|| headers.clone()),
             extensions: request.extensions().clone(),
+            body,
         })
-    }
-
-    /// The same, for a request that is not in such haste.
-    #[inline(never)]
-    pub(crate) fn of_stream(request: &Request<ErasedBody>) -> Option<Self> {
-        Self::of(request)
     }
 
     pub(crate) fn is_allowed(&self) -> bool {
         !NoRetry::is_in(&self.extensions)
     }
 
-    /// Whether a second time does what once does (RFC 9110 section 9.2.2).
+    /// Whether a second time does what once does (RFC 9110 section 9.2.2), and there is no body.
     pub(crate) fn is_idempotent(&self) -> bool {
-        is_idempotent(&self.method)
+        self.body.is_none() && is_idempotent(&self.method)
     }
 
-    pub(crate) fn into_request(self) -> Request<ErasedBody> {
-        let mut request = Request::new(ErasedBody::EMPTY);
+    /// `None` if more of the body was sent than is kept.
+    pub(crate) fn into_request(self) -> Option<Request<ErasedBody>> {
+        let body = match self.body {
+            Some(upload) => upload.reclaim()?,
+            None => ErasedBody::EMPTY,
+        };
+        let mut request = Request::new(body);
         *request.method_mut() = self.method;
         *request.uri_mut() = Uri::from(self.path);
         *request.headers_mut() = self.headers.unwrap_or_default();
         *request.extensions_mut() = self.extensions;
-        request
+        Some(request)
     }
 }
 
@@ -143,6 +173,18 @@ mod tests {
             put_uri_of_streams(&mut request, &origin);
             assert_eq!(request.uri().to_string(), on_wire);
         }
+    }
+
+    #[test]
+    fn a_host_of_the_callers_own_is_the_authority_of_a_stream() {
+        let origin = Uri::from_static("https://a.test/");
+        let mut request = Request::new(ErasedBody::EMPTY);
+        *request.uri_mut() = Uri::from_static("https://a.test/x");
+        let other = HeaderValue::from_static("other.test");
+        request.headers_mut().insert(HOST, other);
+        put_uri_of_streams(&mut request, &origin);
+        assert_eq!(request.uri().to_string(), "https://other.test/x");
+        assert!(request.headers().is_empty());
     }
 
     #[test]

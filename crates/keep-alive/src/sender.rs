@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -13,6 +14,7 @@ use sync_wrapper::SyncWrapper;
 use crate::erased::ErasedBody;
 use crate::origin_pool::OriginPool;
 use crate::request::{self, Replay};
+use crate::upload::Upload;
 
 /// What became of a request that was handed to hyper.
 pub(crate) type Sent = Result<Response<Incoming>, TrySendError<Request<ErasedBody>>>;
@@ -25,6 +27,12 @@ pub(crate) type OneByOne = http1::SendRequest<ErasedBody>;
 
 /// HTTP/2's sender, of which each stream has a clone.
 pub(crate) type Streams = http2::SendRequest<ErasedBody>;
+
+/// HTTP/2's sender for one stream, and the request body that is or was on it.
+struct OneStream {
+    streams: Streams,
+    upload: Option<Arc<Upload>>,
+}
 
 /// The sending end of a connection, with the memory for one exchange.
 ///
@@ -39,7 +47,10 @@ pub(crate) fn one_by_one(sender: OneByOne) -> Sender {
 
 /// A sender for one stream of an HTTP/2 connection.
 pub(crate) fn stream(streams: Streams) -> Sender {
-    with(streams, Streams::try_send_request)
+    let upload = None;
+    with(OneStream { streams, upload }, |one, request| {
+        one.streams.try_send_request(request)
+    })
 }
 
 fn with<S, M, F>(sender: S, send: M) -> Sender
@@ -71,6 +82,9 @@ pub(crate) trait Sending: Send + Sync {
     /// What was kept to send the last request once more.
     fn take_replay(self: Pin<&mut Self>) -> Option<Replay>;
 
+    /// The body of the last request, if it was on a stream and not empty.
+    fn upload(&self) -> Option<&Arc<Upload>>;
+
     /// Whether hyper would take a request now.
     fn is_ready(&self) -> bool;
 
@@ -83,10 +97,20 @@ trait Wire: Send + Sync {
     /// Gives the request the form that goes on the wire; returns what it takes to send it once more,
     /// if that is to be kept and may be.
     fn prepare(
+        &mut self,
         request: &mut Request<ErasedBody>,
         origin: &OriginPool,
         keep: bool,
     ) -> Option<Replay>;
+
+    /// The request is not sent again.
+    #[inline]
+    fn forget(&self) {}
+
+    #[inline]
+    fn upload(&self) -> Option<&Arc<Upload>> {
+        None
+    }
 
     fn is_ready(&self) -> bool;
 
@@ -96,6 +120,7 @@ trait Wire: Send + Sync {
 impl Wire for OneByOne {
     #[inline]
     fn prepare(
+        &mut self,
         request: &mut Request<ErasedBody>,
         origin: &OriginPool,
         keep: bool,
@@ -115,27 +140,47 @@ impl Wire for OneByOne {
     }
 }
 
-impl Wire for Streams {
+impl Wire for OneStream {
     fn prepare(
+        &mut self,
         request: &mut Request<ErasedBody>,
         origin: &OriginPool,
         keep: bool,
     ) -> Option<Replay> {
         request::put_uri_of_streams(request, &origin.uri);
+        let room = if keep {
+            origin.shared.config.retry.buffer
+        } else {
+            0
+        };
+        self.upload = Upload::of(request.body_mut(), room);
         if keep {
-            Replay::of_stream(request)
+            Replay::of_stream(request, self.upload.clone())
         } else {
             None
         }
     }
 
-    /// A stream is over when its response is: what its request may still send is hyper's to end.
+    fn forget(&self) {
+        if let Some(upload) = &self.upload {
+            upload.keep_nothing();
+        }
+    }
+
+    fn upload(&self) -> Option<&Arc<Upload>> {
+        self.upload.as_ref()
+    }
+
     fn is_ready(&self) -> bool {
-        !self.is_closed()
+        let uploads = self
+            .upload
+            .as_ref()
+            .is_some_and(|upload| !upload.has_ended());
+        !uploads && !self.is_closed()
     }
 
     fn is_closed(&self) -> bool {
-        self.is_closed()
+        self.streams.is_closed()
     }
 }
 
@@ -158,7 +203,7 @@ where
     fn send(self: Pin<&mut Self>, request: &mut Outgoing, origin: &OriginPool, keep: bool) {
         let mut this = self.project();
         if let Some(outgoing) = request {
-            *this.replay = S::prepare(outgoing, origin, keep);
+            *this.replay = this.sender.prepare(outgoing, origin, keep);
         }
         let outgoing = request.take().expect("a request is sent once");
         let head = (this.send)(this.sender, outgoing);
@@ -175,10 +220,15 @@ where
         let mut this = self.project();
         this.head.set(None);
         *this.replay = None;
+        this.sender.forget();
     }
 
     fn take_replay(self: Pin<&mut Self>) -> Option<Replay> {
         self.project().replay.take()
+    }
+
+    fn upload(&self) -> Option<&Arc<Upload>> {
+        self.sender.upload()
     }
 
     fn is_ready(&self) -> bool {

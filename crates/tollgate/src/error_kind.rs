@@ -5,7 +5,7 @@ use std::fmt;
 use tollgate_connect_timeout::ConnectTimedOut;
 use tollgate_core::error::find;
 use tollgate_core::{ConnectErrorKind, Phase};
-use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind};
+use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind, OpenTimedOut};
 
 /// What an [`Error`](crate::Error) is about. [`guide::errors`](crate::guide::errors) has the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -152,6 +152,11 @@ impl ErrorKind {
 
     fn of_connect(error: &KeepAliveError) -> Self {
         if let Some(late) = find::<ConnectTimedOut>(error) {
+            return Self::ConnectTimeout {
+                phase: late.phase(),
+            };
+        }
+        if let Some(late) = find::<OpenTimedOut>(error) {
             return Self::ConnectTimeout {
                 phase: late.phase(),
             };

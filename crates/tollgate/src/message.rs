@@ -7,7 +7,7 @@ use tollgate_connect_timeout::ConnectTimedOut;
 use tollgate_core::Origin;
 use tollgate_core::error::find;
 use tollgate_dial::DialError;
-use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind};
+use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind, OpenTimedOut};
 
 use crate::error::{Cause, Error};
 use crate::error_kind::ErrorKind;
@@ -99,11 +99,12 @@ const fn what_and_advice(kind: ErrorKind) -> &'static str {
 /// How long the connect itself took, from whoever knows.
 fn connect_took(error: &KeepAliveError) -> Option<Duration> {
     let late = find::<ConnectTimedOut>(error).map(ConnectTimedOut::elapsed);
+    let open = find::<OpenTimedOut>(error).map(OpenTimedOut::elapsed);
     let dial = find::<DialError>(error).map(DialError::elapsed);
     // A connector that does not say leaves the time that the request waited for it.
     let waited =
         || Some(error.timings().queued).filter(|_| error.kind() == KeepAliveErrorKind::Connect);
-    let took = late.or(dial).or_else(waited)?;
+    let took = late.or(open).or(dial).or_else(waited)?;
     // Microseconds are noise beside a connect.
     Some(
         Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)).max(

@@ -1,7 +1,7 @@
 //! Streams and connections that end otherwise than by an answer.
 
 use http::Request;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use tollgate_keep_alive::KeepAliveErrorKind;
 use tower::ServiceExt;
 
@@ -36,7 +36,7 @@ async fn what_a_goaway_leaves_out_is_sent_again_and_the_rest_is_answered_where_i
 }
 
 #[tokio::test]
-async fn a_post_that_was_processed_is_never_sent_again() {
+async fn a_post_that_was_processed_is_never_sent_again_and_one_that_was_not_is() {
     let stack = Stack::new(None, &streams(4, 100)).await;
     let post = || {
         let body = Full::new(Bytes::from("x"));
@@ -47,17 +47,77 @@ async fn a_post_that_was_processed_is_never_sent_again() {
     until(|| stack.peer.open() == [3]).await;
     // The last two are left out; their bodies are hyper's already.
     stack.peer.go_away(0, 1);
+    until(|| stack.peer.open() == [1, 2]).await;
     stack.peer.answer_all();
-    let mut outcomes = Vec::new();
     for call in calls {
-        outcomes.push(call.await.unwrap().map_err(|error| error.kind()));
+        assert!(call.await.unwrap().is_ok());
     }
-    let refused = |outcome: &Result<_, KeepAliveErrorKind>| {
-        matches!(outcome, Err(KeepAliveErrorKind::ClosedBeforeSent))
+    assert_eq!(stack.peer.requests(), 3 + 2);
+}
+
+#[tokio::test]
+async fn a_body_that_is_longer_than_what_is_kept_is_not_sent_again() {
+    let stack = Stack::new(None, &streams(4, 100)).await;
+    let post = |bytes| {
+        let body = Full::new(Bytes::from(vec![b'x'; bytes]));
+        let request = Request::post(&stack.uri).body(body).unwrap();
+        tokio::spawn(stack.pool.clone().oneshot(request))
     };
-    assert!(outcomes[0].is_ok());
-    assert!(outcomes[1..].iter().all(refused), "{outcomes:?}");
-    assert_eq!(stack.peer.requests(), 3);
+    let (short, long) = (post(64 * 1024), post(64 * 1024 + 1));
+    until(|| stack.peer.open() == [2]).await;
+    stack.peer.go_away(0, 0);
+    until(|| stack.peer.open() == [0, 1]).await;
+    stack.peer.answer_all();
+    assert!(short.await.unwrap().is_ok());
+    let lost = long.await.unwrap().unwrap_err();
+    assert_eq!(lost.kind(), KeepAliveErrorKind::ClosedBeforeSent);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_again_where_no_retry_is_asked_for() {
+    let stack = Stack::new(None, &streams(4, 100)).await;
+    stack.peer.refuse(1);
+    let mut request = support::request("GET", &stack.uri);
+    request
+        .extensions_mut()
+        .insert(tollgate_keep_alive::NoRetry);
+    let error = stack.pool.clone().oneshot(request).await.unwrap_err();
+    assert_eq!(error.kind(), KeepAliveErrorKind::ClosedBeforeSent);
+    assert_eq!(stack.peer.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_is_leased_until_its_request_has_ended_too() {
+    let stack = Stack::new(None, &streams(1, 1)).await;
+    stack.peer.answer_at_once();
+    let (mut more, body) = http_body_util::Channel::<Bytes>::new(1);
+    let upload = Request::post(&stack.uri).body(body).unwrap();
+    let answer = stack.pool.clone().oneshot(upload).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+    assert_eq!(stack.stats().in_flight, 1, "the rest is still on its way");
+    let next = stack.call();
+    until(|| stack.stats().queued == 1).await;
+    more.send_data(Bytes::from("the end")).await.unwrap();
+    drop(more);
+    all_ok(vec![next]).await;
+    assert_eq!(stack.peer.resets(), 0);
+    until(|| stack.stats().in_flight == 0).await;
+    assert_at_rest(&stack.stats());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_dropped_ends_the_upload_too() {
+    let stack = Stack::new(None, &streams(1, 1)).await;
+    let (_more, body) = http_body_util::Channel::<Bytes>::new(1);
+    let upload = Request::post(&stack.uri).body(body).unwrap();
+    let answer = tokio::spawn(stack.pool.clone().oneshot(upload));
+    until(|| stack.peer.open() == [1]).await;
+    stack.peer.answer_heads();
+    drop(answer.await.unwrap().unwrap());
+    until(|| stack.peer.resets() == 1).await;
+    stack.peer.answer_at_once();
+    all_ok(stack.calls(1)).await;
+    assert_at_rest(&stack.stats());
 }
 
 #[tokio::test]
