@@ -108,14 +108,3 @@ async fn a_peer_that_agrees_on_http2_in_tls_and_never_begins_it_ends_at_the_conn
     let uri = format!("https://localhost:{}/", silent.addr.port());
     ends_at_the_budget(Client::builder().tls(options), &uri, Phase::Preface).await;
 }
-
-/// The first dial to an `https` origin goes alone, for all who wait.
-#[tokio::test]
-#[ignore = "a dial that fails is told to the first who waits, and the next dials anew"]
-async fn all_who_wait_for_one_dial_are_told_when_it_ends() {
-    let silent = says(b"").await;
-    let uri = format!("https://{}/", silent.addr);
-    let client = Client::builder().connect_timeout(BUDGET).build().unwrap();
-    let calls = (0..10).map(|_| ends_once(&client, &uri, Phase::Tls));
-    futures_util::future::join_all(calls).await;
-}

@@ -124,7 +124,10 @@ impl Upload {
 
     fn poll_frame(&self, cx: &mut Context<'_>) -> Polled {
         let mut state = self.locked();
-        let Some(mut body) = state.body.take().filter(|_| !state.cancelled) else {
+        if state.cancelled {
+            return Poll::Ready(Some(Err(cancelled())));
+        }
+        let Some(mut body) = state.body.take() else {
             return Poll::Ready(Some(Err(cancelled())));
         };
         // Before the body is polled: a cancellation meanwhile wakes whoever polls next.

@@ -45,7 +45,7 @@ impl TlsOptions {
     /// With the defaults.
     pub const fn new() -> Self {
         Self {
-            webpki_roots: true,
+            webpki_roots: cfg!(feature = "webpki-roots"),
             roots_pem: Vec::new(),
             identity_pem: None,
             server_name: None,
@@ -64,8 +64,9 @@ impl TlsOptions {
         self
     }
 
-    /// Whether Mozilla's roots are trusted. Default: yes. Without them only the authorities given
+    /// Whether Mozilla's roots are trusted. Default: yes. Needs the feature `webpki-roots`. Without them only the authorities given
     /// with [`root_pem`](Self::root_pem) are.
+    #[cfg(feature = "webpki-roots")]
     pub const fn webpki_roots(mut self, on: bool) -> Self {
         self.webpki_roots = on;
         self
@@ -202,6 +203,7 @@ impl TlsOptions {
 
     fn roots(&self) -> Result<RootCertStore, TlsConfigError> {
         let mut roots = RootCertStore::empty();
+        #[cfg(feature = "webpki-roots")]
         if self.webpki_roots {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
@@ -212,7 +214,7 @@ impl TlsOptions {
         }
         if roots.is_empty() && !self.accept_invalid_certs {
             return Err(TlsConfigError::new(
-                "nothing is trusted: give a root certificate, or leave webpki_roots on",
+                "nothing is trusted: give a root certificate, or let webpki_roots be on (a feature)",
             ));
         }
         Ok(roots)
