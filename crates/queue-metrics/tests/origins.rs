@@ -60,9 +60,10 @@ fn ten_thousand_origins_take_no_more_memory_than_the_first_thousand() {
     let first = kept(0..1_000);
     let (second, third) = (kept(1_000..10_000), kept(10_000..19_000));
     assert!(first < 4_000_000, "{first} bytes for a hundred origins");
-    // An exporter's samples and its tables have room to grow into.
+    // An exporter's sketches and its tables grow now and then, by what values they meet: 50 bytes for
+    // each of 9,000 origins, of which each would take kilobytes.
     assert!(
-        second < 100_000 && third < 100_000,
+        second < 450_000 && third < 450_000,
         "{second}, {third} bytes"
     );
 }
