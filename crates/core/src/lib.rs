@@ -9,6 +9,7 @@
 //! * [`CloseReason`], [`RefuseReason`] and [`ConnectErrorKind`]: closed lists that metrics,
 //!   snapshots and errors agree on;
 //! * [`phase`]: how a connector that is still pending tells the layer above which phase it is in;
+//! * [`late`]: how a resolver tells the dial that asked it of addresses that are still to come;
 //! * [`error`]: the search through an error's chain of sources.
 //!
 //! An application needs this crate only to write an [`Observer`] or a layer of its own; the
@@ -17,6 +18,7 @@
 mod dial_info;
 pub mod error;
 mod event;
+pub mod late;
 mod origin;
 pub mod phase;
 mod reason;
