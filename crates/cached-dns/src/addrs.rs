@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::awaited::Awaited;
 use crate::entry::Entry;
 
 /// The addresses of a name, in the order to try them: an iterator that owns what it needs.
@@ -67,6 +68,16 @@ impl Addrs {
     /// Whether this answer is within its lifetime.
     pub fn freshness(&self) -> Freshness {
         self.freshness
+    }
+
+    /// What follows, if something may.
+    pub(crate) fn awaited(&self) -> Option<&Awaited> {
+        match &self.source {
+            Source::Literal(_) => None,
+            Source::Rotated(entry, ..) | Source::Ordered(entry, _) => {
+                entry.awaited.as_ref().filter(|awaited| !awaited.is_over())
+            }
+        }
     }
 
     fn total(&self) -> usize {

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::awaited::Awaited;
+
 /// What a backend found out about a name.
 ///
 /// An answer without addresses is the same as
@@ -18,9 +20,16 @@ pub struct Answer {
     /// `false` if one address family failed or is still out.
     pub complete: bool,
     pub(crate) late: Option<Late>,
+    /// What became of `late`, for those who were given this answer.
+    pub(crate) awaited: Option<Awaited>,
 }
 
-pub(crate) type Late = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
+/// The family that is still out.
+pub(crate) struct Late {
+    /// How long it was waited for.
+    pub(crate) waited: Duration,
+    pub(crate) rest: Pin<Box<dyn Future<Output = Option<Answer>> + Send>>,
+}
 
 impl Answer {
     /// A complete answer whose lifetime is not known.
@@ -30,6 +39,7 @@ impl Answer {
             ttl: None,
             complete: true,
             late: None,
+            awaited: None,
         }
     }
 
@@ -49,11 +59,24 @@ impl Answer {
 
     /// One family is still out; when it arrives, the whole answer replaces this one in the cache.
     ///
-    /// The cache awaits `rest` in the background, no longer than the lookup's hard stop.
+    /// The cache awaits `rest` in the background, no longer than the lookup's hard stop. A dial that
+    /// was given this answer hears of the whole one ([`tollgate_core::late`]).
     #[must_use]
     pub fn late(self, rest: impl Future<Output = Option<Self>> + Send + 'static) -> Self {
+        self.late_after(Duration::ZERO, rest)
+    }
+
+    /// As [`late`](Self::late), and the family that is out was already given `waited` to come, which a
+    /// dial takes off its resolution delay.
+    #[must_use]
+    pub fn late_after(
+        self,
+        waited: Duration,
+        rest: impl Future<Output = Option<Self>> + Send + 'static,
+    ) -> Self {
         let mut this = self.incomplete();
-        this.late = Some(Box::pin(rest));
+        let rest = Box::pin(rest);
+        this.late = Some(Late { waited, rest });
         this
     }
 }
@@ -65,7 +88,7 @@ impl fmt::Debug for Answer {
             .field("ttl", &self.ttl)
             .field("complete", &self.complete)
             .field("late", &self.late.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

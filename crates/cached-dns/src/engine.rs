@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use crate::addrs::Addrs;
 use crate::answer::{Answer, IntoAnswer, Late};
+use crate::awaited::{Awaited, Tell};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::entry::Entry;
@@ -152,7 +153,7 @@ impl AnyEngine {
         if served.refresh {
             self.refresh(name);
         }
-        CachedDnsFuture::ready(served.result)
+        CachedDnsFuture::served(self, served.result)
     }
 
     /// Starts a lookup in the background, unless one is under way. Whether it did.
@@ -200,22 +201,37 @@ impl AnyEngine {
             result.unwrap_or_else(|_| Err(LookupError::new(LookupErrorKind::TimedOut)));
         drop(place);
         self.observe_lookup(key.as_str(), asked, result.as_ref().err());
-        let late = result.as_mut().ok().and_then(|answer| answer.late.take());
+        let late = result.as_mut().ok().and_then(|answer| {
+            let late = answer.late.take()?;
+            let (tell, awaited) = Awaited::new(late.waited, Instant::now());
+            answer.awaited = Some(awaited);
+            Some((late, tell))
+        });
         let entry = flight.settle(result, Instant::now());
-        if let (Some(entry), Some(late)) = (entry, late) {
-            self.await_late(&key, &entry, late, stop).await;
+        if let (Some(entry), Some((late, tell))) = (entry, late) {
+            self.await_late(&key, &entry, late, tell, stop).await;
         }
     }
 
-    async fn await_late(&self, key: &Key, partial: &Arc<Entry>, late: Late, stop: Instant) {
+    async fn await_late(
+        &self,
+        key: &Key,
+        partial: &Arc<Entry>,
+        late: Late,
+        tell: Tell,
+        stop: Instant,
+    ) {
         // So many late families are hopeless; the next refresh tries again.
         let Ok(_place) = self.lates.try_acquire() else {
             return;
         };
-        if let Ok(Some(whole)) = timeout_at(stop, late).await
+        if let Ok(Some(mut whole)) = timeout_at(stop, late.rest).await
             && !whole.addrs.is_empty()
         {
-            self.cache.complete(key, partial, whole, Instant::now());
+            // Once is enough.
+            drop(whole.late.take());
+            let entry = self.cache.complete(key, partial, whole, Instant::now());
+            tell.send_replace(Some(entry));
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::awaited::Awaited;
 use crate::changes::Absent;
 use crate::config::Config;
 use crate::error::LookupError;
@@ -26,6 +27,8 @@ pub(crate) struct Entry {
     pub(crate) failure: Option<Failure>,
     /// Addresses that are missing from the last answers.
     pub(crate) absent: Box<[Absent]>,
+    /// One family was out when the answer was given.
+    pub(crate) awaited: Option<Awaited>,
     pub(crate) usage: Usage,
     /// A refresh has been started, or need not be: makes one caller out of many start it.
     pub(crate) refreshing: AtomicBool,
@@ -146,6 +149,7 @@ impl Entry {
             times: Times::never(now),
             failure: None,
             absent: Box::default(),
+            awaited: None,
             usage: Usage::default(),
             refreshing: AtomicBool::new(false),
         }
@@ -171,6 +175,7 @@ impl Entry {
             times: self.times,
             failure: Some(failure),
             absent: self.absent.clone(),
+            awaited: self.awaited.clone(),
             usage: self.usage.carried_over(),
             refreshing: AtomicBool::new(false),
         }

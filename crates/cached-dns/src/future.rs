@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::addrs::{Addrs, Freshness};
+use crate::awaited::announce;
 use crate::engine::AnyEngine;
 use crate::entry::Entry;
 use crate::error::{LookupError, LookupErrorKind};
@@ -26,6 +27,8 @@ pub struct CachedDnsFuture(State);
 
 enum State {
     Ready(Option<Result<Addrs, LookupError>>),
+    /// One family is out; whoever polls this may want to hear of it.
+    Partial(Addrs, Arc<AnyEngine>),
     Waiting(Box<Waiting>),
 }
 
@@ -42,6 +45,13 @@ struct Waiting {
 impl CachedDnsFuture {
     pub(crate) fn ready(result: Result<Addrs, LookupError>) -> Self {
         Self(State::Ready(Some(result)))
+    }
+
+    pub(crate) fn served(engine: Arc<AnyEngine>, result: Result<Addrs, LookupError>) -> Self {
+        Self(match result {
+            Ok(addrs) if addrs.awaited().is_some() => State::Partial(addrs, engine),
+            result => State::Ready(Some(result)),
+        })
     }
 
     pub(crate) fn waiting(
@@ -72,14 +82,22 @@ impl Future for CachedDnsFuture {
     type Output = Result<Addrs, LookupError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let waiting = match &mut self.0 {
+        let (result, engine) = match std::mem::replace(&mut self.0, State::Ready(None)) {
             State::Ready(result) => {
-                return Poll::Ready(result.take().expect("polled after it was ready"));
+                return Poll::Ready(result.expect("polled after it was ready"));
             }
-            State::Waiting(waiting) => waiting,
+            State::Partial(addrs, engine) => (Ok(addrs), engine),
+            State::Waiting(mut waiting) => match waiting.poll(cx) {
+                Poll::Ready(result) => (result, waiting.engine),
+                Poll::Pending => {
+                    self.0 = State::Waiting(waiting);
+                    return Poll::Pending;
+                }
+            },
         };
-        let result = ready!(waiting.poll(cx));
-        self.0 = State::Ready(None);
+        if let Ok(addrs) = &result {
+            announce(addrs, &engine.cache);
+        }
         Poll::Ready(result)
     }
 }
@@ -141,7 +159,7 @@ impl Waiting {
 impl std::fmt::Debug for CachedDnsFuture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = match &self.0 {
-            State::Ready(_) => "ready",
+            State::Ready(_) | State::Partial(..) => "ready",
             State::Waiting(_) => "waiting",
         };
         f.debug_tuple("CachedDnsFuture").field(&state).finish()

@@ -74,7 +74,7 @@
 //! "Not found" is an answer and replaces an older one at once; it holds for 1 to 10 s, as its SOA
 //! record says, or for 5 s. After a failure a name is asked for again after 1 s, doubling to 30 s.
 //! An answer with one family missing holds for 10 s at most, and the late family joins it when it
-//! comes. A name that nobody asks for is not refreshed and costs no timer.
+//! comes. A dial that was given it and asks for more ([`tollgate_core::late`]) is told then. A name that nobody asks for is not refreshed and costs no timer.
 //!
 //! # Differences from hickory's own cache
 //!
@@ -125,6 +125,7 @@
 
 mod addrs;
 mod answer;
+mod awaited;
 mod backend;
 mod cache;
 mod changes;

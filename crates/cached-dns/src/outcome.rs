@@ -48,26 +48,28 @@ impl Cache {
         overtaken.is_some() || leftovers.is_some()
     }
 
-    /// Replaces an answer of which one family was late, if it is still the latest.
+    /// Replaces an answer of which one family was late, if it is still the latest. Returns the entry
+    /// that the whole one makes.
     pub(crate) fn complete(
         &self,
         key: &Key,
         partial: &Arc<Entry>,
-        mut answer: Answer,
+        answer: Answer,
         now: Instant,
-    ) {
-        drop(answer.late.take());
-        let (delta, leftovers) = {
+    ) -> Arc<Entry> {
+        let (entry, delta, leftovers) = {
             let _flights = self.flights_locked();
+            let (entry, delta) = self.found(partial, answer, now);
             match self.map.peek(key) {
                 Some(current) if Arc::ptr_eq(&current, partial) => {}
-                _ => return,
+                _ => return entry,
             }
-            let (entry, delta) = self.found(partial, answer, now);
-            (delta, self.put_locked(key.clone(), entry))
+            let leftovers = self.put_locked(key.clone(), Arc::clone(&entry));
+            (entry, delta, leftovers)
         };
         drop(leftovers);
         self.announce(key, delta);
+        entry
     }
 
     /// What a result makes of an entry, and what it tells those who wait.
@@ -122,6 +124,7 @@ impl Cache {
             split,
             times: Times::of(now, lifetime, refresh_at, &self.config),
             absent,
+            awaited: answer.awaited,
             usage,
             ..Entry::empty(now)
         };

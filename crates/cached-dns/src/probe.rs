@@ -32,6 +32,11 @@ impl Served {
         }
     }
 
+    /// Whether there is more to do than to give the result.
+    pub(crate) fn wants_engine(&self) -> bool {
+        self.refresh || matches!(&self.result, Ok(addrs) if addrs.awaited().is_some())
+    }
+
     pub(crate) fn failed(error: LookupError, event: &'static str) -> Self {
         Self {
             result: Err(error),

@@ -104,7 +104,7 @@ where
 
     fn call(&mut self, name: Name) -> CachedDnsFuture {
         match probe(&self.engine, name.as_str()) {
-            (Probe::Done(served), _) if !served.refresh => {
+            (Probe::Done(served), _) if !served.wants_engine() => {
                 self.engine.observe_cache(name.as_str(), served.event);
                 CachedDnsFuture::ready(served.result)
             }

@@ -9,6 +9,7 @@ mod dnsmasq;
 mod flights;
 mod handle;
 mod hit;
+mod late;
 mod life;
 mod names;
 #[cfg(feature = "hickory")]

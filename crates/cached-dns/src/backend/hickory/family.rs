@@ -35,7 +35,8 @@ pub(super) async fn resolve(
     } else {
         let limit = options.late_limit;
         let rest = late(first.clone(), other, limit, ipv6_first);
-        both(first, Err(missing()), ipv6_first).map(|answer| answer.late(rest))
+        let waited = options.resolution_delay;
+        both(first, Err(missing()), ipv6_first).map(|answer| answer.late_after(waited, rest))
     }
 }
 
