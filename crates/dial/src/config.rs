@@ -21,6 +21,10 @@ pub(crate) const MAX_CONCURRENT: usize = 6;
 /// Go's `net/http` gives a dial 30 s, reqwest and hyper-util none. Ten outlast three retransmitted
 /// SYNs (1, 3 and 7 s) and are above the 5 s that Tollgate's client gives to a whole connect.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// RFC 8305 section 8: "Resolution Delay: 50 milliseconds".
+pub(crate) const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+/// RFC 8305 section 8: "First Address Family Count: 1".
+pub(crate) const FIRST_FAMILY_COUNT: usize = 1;
 /// As many addresses of an answer are looked at.
 pub(crate) const MAX_ADDRESSES: usize = 64;
 /// An attempt that is given up after the first SYN was due again has had its chance (RFC 6298
@@ -32,6 +36,7 @@ pub(crate) type OnOutcome = Arc<dyn Fn(SocketAddr, AttemptOutcome) + Send + Sync
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) pace: Pace,
+    pub(crate) resolution_delay: Duration,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) policy: AddrPolicy,
     pub(crate) unix: Vec<(Box<str>, PathBuf)>,
@@ -45,7 +50,9 @@ impl Config {
         pace: Pace {
             attempt_delay: ATTEMPT_DELAY,
             max_concurrent: MAX_CONCURRENT,
+            first_family_count: FIRST_FAMILY_COUNT,
         },
+        resolution_delay: RESOLUTION_DELAY,
         connect_timeout: Some(CONNECT_TIMEOUT),
         policy: AddrPolicy::any(),
         unix: Vec::new(),
@@ -63,6 +70,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("pace", &self.pace)
+            .field("resolution_delay", &self.resolution_delay)
             .field("connect_timeout", &self.connect_timeout)
             .field("policy", &self.policy)
             .field("unix", &self.unix)

@@ -2,18 +2,20 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::{Connection, HttpInfo};
 use tokio::time::Instant;
+use tollgate_core::late::Late;
 use tollgate_core::{BoxError, DialInfo, Phase, phase};
 use tower_service::Service;
 
 use crate::config::{MAX_ADDRESSES, Shared};
 use crate::error::{DialError, Report};
 use crate::heat::{Heard, Heat};
-use crate::race::{Race, interleave};
+use crate::held::Held;
+use crate::race::Race;
 use crate::stream::DialStream;
 use crate::target::Target;
 use crate::unix;
@@ -21,6 +23,7 @@ use crate::unix;
 /// What a poll of a state came to.
 pub(crate) enum Moved<A: Service<SocketAddr>> {
     Done(Result<DialStream<A::Response>, DialError>),
+    Held(Held),
     Racing(Heat<A>),
     Waits(Option<Instant>),
 }
@@ -78,6 +81,7 @@ impl<A> Dialling<A> {
             failures: Vec::new(),
             blocked: std::mem::take(&mut self.blocked),
             path: None,
+            awaited: false,
         }
     }
 
@@ -94,42 +98,95 @@ where
     A::Response: Connection,
     A::Error: Into<BoxError>,
 {
-    /// Puts what may be dialled in order. The policy sees every address, literal or not.
-    pub(crate) fn race(
+    /// The resolver's answer, and what it says is still to come.
+    pub(crate) fn answered(
         &mut self,
         addrs: impl IntoIterator<Item = SocketAddr>,
+        late: Option<Late>,
         now: Instant,
     ) -> Moved<A> {
+        let first = self.permitted(addrs, |_| false);
+        // Of one family only, there is nothing more to come once there is something.
+        let is_all = |first: &[_]| !(first.is_empty() && self.blocked.is_empty());
+        let late = late.filter(|_| self.shared.config.only.is_none() || !is_all(&first));
+        let delay = self.shared.config.resolution_delay;
+        match Held::or_released(first, late, delay, now) {
+            Ok(held) => Moved::Held(held),
+            Err(released) => self.race(released.first, released.late, now),
+        }
+    }
+
+    pub(crate) fn hold(&mut self, held: &mut Held, cx: &mut Context<'_>, now: Instant) -> Moved<A> {
+        let Poll::Ready(released) = held.poll(cx, now) else {
+            return Moved::Waits(Some(held.until()));
+        };
+        self.resolved(now);
+        // In the order of the whole answer, as if there had been no other.
+        let mut addrs = self.permitted(released.whole, |_| false);
+        addrs.extend(released.first);
+        self.race(addrs, released.late, now)
+    }
+
+    /// What may be dialled, but for what `has` has. The policy sees every address, literal or not.
+    fn permitted(
+        &mut self,
+        addrs: impl IntoIterator<Item = SocketAddr>,
+        has: impl Fn(SocketAddr) -> bool,
+    ) -> Vec<SocketAddr> {
         let config = &self.shared.config;
-        let mut known = 0;
+        let addrs = addrs.into_iter().map(|addr| self.target.with_port(addr));
+        let new = addrs.filter(|addr| !has(*addr)).take(MAX_ADDRESSES);
         let mut permitted = Vec::new();
-        for addr in addrs.into_iter().take(MAX_ADDRESSES) {
-            let addr = self.target.with_port(addr);
+        for addr in new {
             if config.only.is_some_and(|only| !only.has(addr)) {
                 continue;
             }
-            known += 1;
             if config.policy.permits(addr.ip()) {
                 permitted.push(addr);
-            } else {
+            } else if !self.blocked.contains(&addr) {
                 self.blocked.push(addr);
             }
         }
-        if known == 0 {
-            return Moved::Done(Err(DialError::no_addresses(self.report())));
+        permitted
+    }
+
+    fn race(&mut self, addrs: Vec<SocketAddr>, late: Option<Late>, now: Instant) -> Moved<A> {
+        if addrs.is_empty() && late.is_none() {
+            return Moved::Done(Err(self.nothing_to_dial()));
         }
-        if permitted.is_empty() {
-            return Moved::Done(Err(DialError::blocked_by_policy(self.report())));
+        if !addrs.is_empty() {
+            phase::enter(Phase::Tcp);
         }
-        let host = &self.target.host;
-        let order = match permitted.len() {
-            1 => interleave(permitted),
-            _ => self.shared.memory.order(host, permitted, now),
-        };
-        phase::enter(Phase::Tcp);
-        let race = Race::new(config.pace, self.began.unwrap_or(now), order);
+        let order = self.in_order(addrs, now);
         let shared = Arc::clone(&self.shared);
-        Moved::Racing(Heat::new(shared, host.clone(), self.attempt.clone(), race))
+        let race = Race::new(shared.config.pace, self.began.unwrap_or(now), order);
+        let host = self.target.host.clone();
+        Moved::Racing(Heat::new(shared, host, self.attempt.clone(), race, late))
+    }
+
+    fn in_order(&self, addrs: Vec<SocketAddr>, now: Instant) -> Vec<SocketAddr> {
+        if addrs.len() < 2 {
+            return addrs;
+        }
+        let count = self.shared.config.pace.first_family_count;
+        let memory = &self.shared.memory;
+        memory.order(&self.target.host, addrs, count, now)
+    }
+
+    fn nothing_to_dial(&mut self) -> DialError {
+        if self.blocked.is_empty() {
+            DialError::no_addresses(self.report())
+        } else {
+            DialError::blocked_by_policy(self.report())
+        }
+    }
+
+    fn came_late(&mut self, heat: &mut Heat<A>, addrs: Vec<SocketAddr>, now: Instant) {
+        let new = self.permitted(addrs, |addr| heat.race().has(addr));
+        if !new.is_empty() {
+            phase::enter(Phase::Tcp);
+            heat.join(self.in_order(new, now));
+        }
     }
 
     pub(crate) fn run(
@@ -138,8 +195,18 @@ where
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Moved<A> {
+        if let Poll::Ready(addrs) = heat.poll_late(cx) {
+            self.came_late(heat, addrs, now);
+        }
         match heat.poll(cx, now) {
             Heard::Waits(until) => Moved::Waits(until),
+            Heard::Lost if heat.awaits_more() => {
+                phase::enter(Phase::Dns);
+                Moved::Waits(None)
+            }
+            Heard::Lost if heat.race().attempts().is_empty() => {
+                Moved::Done(Err(self.nothing_to_dial()))
+            }
             Heard::Lost => {
                 let mut report = self.report();
                 (report.attempts, report.failures) = heat.take_report();

@@ -37,6 +37,8 @@ pub(crate) struct Report {
     pub(crate) failures: Vec<FailedAttempt>,
     pub(crate) blocked: Vec<SocketAddr>,
     pub(crate) path: Option<PathBuf>,
+    /// Whether addresses were still to come.
+    pub(crate) awaited: bool,
 }
 
 /// The way in which a dial failed.

@@ -9,13 +9,14 @@ use std::task::{Context, Poll};
 
 use hyper_util::client::legacy::connect::Connection;
 use tokio::time::{Instant, Sleep};
-use tollgate_core::{BoxError, Phase, phase};
+use tollgate_core::{BoxError, Phase, late, phase};
 use tower_service::Service;
 
 use crate::config::Shared;
 use crate::dialling::{Dialling, Moved};
 use crate::error::DialError;
 use crate::heat::Heat;
+use crate::held::Held;
 use crate::stream::DialStream;
 use crate::target::Target;
 
@@ -36,8 +37,10 @@ enum State<F, A: Service<SocketAddr>> {
     Unix,
     // Literal → Racing, or an error
     Literal(SocketAddr),
-    // Resolving → Racing, or an error
+    // Resolving → Held, Racing, or an error
     Resolving(Pin<Box<F>>),
+    // Held → Racing
+    Held(Held),
     Racing(Heat<A>),
 }
 
@@ -95,6 +98,10 @@ where
         loop {
             let wait = match this.state.poll(cx, &mut this.context, now) {
                 Moved::Done(result) => return Poll::Ready(result),
+                Moved::Held(held) => {
+                    this.state = State::Held(held);
+                    continue;
+                }
                 Moved::Racing(heat) => {
                     this.state = State::Racing(heat);
                     continue;
@@ -138,19 +145,21 @@ where
         match self {
             Self::Failed(why) => Moved::Done(Err(DialError::invalid_uri(why, context.report()))),
             Self::Unix => Moved::Done(context.dial_unix()),
-            Self::Literal(addr) => context.race([*addr], now),
+            Self::Literal(addr) => context.answered([*addr], None, now),
             Self::Resolving(future) => {
-                let Poll::Ready(answer) = future.as_mut().poll(cx) else {
+                let (polled, late) = late::listen(|| future.as_mut().poll(cx));
+                let Poll::Ready(answer) = polled else {
                     return Moved::Waits(None);
                 };
                 context.resolved(Instant::now());
                 match answer {
-                    Ok(addrs) => context.race(addrs, now),
+                    Ok(addrs) => context.answered(addrs, late, now),
                     Err(error) => {
                         Moved::Done(Err(DialError::resolve(error.into(), context.report())))
                     }
                 }
             }
+            Self::Held(held) => context.hold(held, cx, now),
             Self::Racing(heat) => context.run(heat, cx, now),
         }
     }
@@ -158,6 +167,7 @@ where
     fn expire(&mut self, context: &mut Dialling<A>, now: Instant) -> DialError {
         let mut report = context.report();
         if let Self::Racing(heat) = self {
+            report.awaited = heat.awaits_more();
             (report.attempts, report.failures) = heat.expire(now);
         }
         DialError::timed_out(report)

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
+use tollgate_core::late::Late;
 use tollgate_core::{Attempt, AttemptOutcome, BoxError, phase};
 use tower_service::Service;
 
@@ -24,6 +25,8 @@ pub(crate) struct Heat<A: Service<SocketAddr>> {
     /// Whether there was a choice: a single address teaches nothing.
     choice: bool,
     race: Race,
+    /// Addresses that are still to come.
+    late: Option<Late>,
     /// At most `max_concurrent`; the oldest first, which is also who wins a tie.
     open: Vec<Open<A>>,
     failures: Vec<FailedAttempt>,
@@ -39,7 +42,7 @@ struct Open<A: Service<SocketAddr>> {
 pub(crate) enum Heard<T> {
     /// This attempt won.
     Won(SocketAddr, T),
-    /// Every attempt failed.
+    /// Every attempt there was has failed.
     Lost,
     /// Poll again after a wake, or then.
     Waits(Option<Instant>),
@@ -50,13 +53,20 @@ where
     A: Service<SocketAddr> + Clone,
     A::Error: Into<BoxError>,
 {
-    pub(crate) fn new(shared: Arc<Shared>, host: Box<str>, service: A, race: Race) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        host: Box<str>,
+        service: A,
+        race: Race,
+        late: Option<Late>,
+    ) -> Self {
         Self {
             shared,
             host,
             service,
             choice: race.candidates() > 1,
             race,
+            late,
             open: Vec::new(),
             failures: Vec::new(),
         }
@@ -64,6 +74,27 @@ where
 
     pub(crate) fn race(&self) -> &Race {
         &self.race
+    }
+
+    /// The addresses that came late, once.
+    pub(crate) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Vec<SocketAddr>> {
+        let Some(late) = &mut self.late else {
+            return Poll::Pending;
+        };
+        let addrs = ready!(Pin::new(late).poll(cx));
+        self.late = None;
+        Poll::Ready(addrs)
+    }
+
+    /// Lets addresses that the race does not have run too, after the others.
+    pub(crate) fn join(&mut self, addrs: Vec<SocketAddr>) {
+        self.race.join(addrs);
+        self.choice |= self.race.candidates() > 1;
+    }
+
+    /// Whether addresses are still to come that could be tried.
+    pub(crate) fn awaits_more(&self) -> bool {
+        self.late.is_some() && self.race.is_open_to_more()
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Heard<A::Response> {

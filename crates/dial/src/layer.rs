@@ -131,6 +131,26 @@ impl<A> DialLayer<A> {
         self
     }
 
+    /// How many addresses of the first family are tried before the first one of the other; from then
+    /// on the families take turns. Default: 1 (RFC 8305).
+    #[must_use]
+    pub const fn first_family_count(mut self, addresses: NonZeroUsize) -> Self {
+        self.config.pace.first_family_count = addresses.get();
+        self
+    }
+
+    /// How long the dial waits for IPv6 when the resolver has IPv4 only and says that more is to come,
+    /// counted from when it had the IPv4 addresses. Default: 50 ms (RFC 8305).
+    ///
+    /// Addresses that come after it join the race at its tail, and a dial of which every attempt has
+    /// failed waits for them. A resolver says so through [`tollgate_core::late`], as Tollgate's cache
+    /// over a hickory does; with any other one this makes no difference.
+    #[must_use]
+    pub const fn resolution_delay(mut self, delay: Duration) -> Self {
+        self.config.resolution_delay = delay;
+        self
+    }
+
     /// How long the whole dial may take, name resolution included, from the first poll of its
     /// future; `None` for as long as the resolver and the system take. Default: 10 s, above the 5 s
     /// of Tollgate's client, whose connect timeout covers TLS too and is the one to set there.

@@ -124,6 +124,7 @@ mod dialling;
 mod error;
 mod future;
 mod heat;
+mod held;
 mod judge;
 mod layer;
 mod memory;

@@ -53,8 +53,10 @@ impl Memory {
         &self,
         host: &str,
         mut addrs: Vec<SocketAddr>,
+        first_family_count: usize,
         now: Instant,
     ) -> Vec<SocketAddr> {
+        let interleave = |addrs| interleave(addrs, first_family_count);
         let mut state = self.locked();
         if state.v4_first_until.is_some_and(|until| now < until) {
             addrs.sort_by_key(SocketAddr::is_ipv6);

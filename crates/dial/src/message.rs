@@ -58,7 +58,12 @@ fn timed_out(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     if report.attempts.is_empty() {
         return f.write_str("the name was still being resolved");
     }
-    list(f, &report.attempts, attempt)
+    list(f, &report.attempts, attempt)?;
+    f.write_str(if report.awaited {
+        "; more addresses were still being resolved"
+    } else {
+        ""
+    })
 }
 
 fn all_failed(f: &mut fmt::Formatter<'_>, report: &Report, kind: ConnectErrorKind) -> fmt::Result {

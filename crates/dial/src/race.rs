@@ -17,6 +17,8 @@ pub(crate) struct Pace {
     pub(crate) attempt_delay: Duration,
     /// How many attempts are open at most.
     pub(crate) max_concurrent: usize,
+    /// How many addresses of the first family come before the first one of the other.
+    pub(crate) first_family_count: usize,
 }
 
 /// What a failure says about the addresses that were not tried yet.
@@ -52,6 +54,8 @@ pub(crate) struct Race {
     pace: Pace,
     began: Instant,
     queue: VecDeque<SocketAddr>,
+    /// The families that nothing more is started of: IPv4, IPv6.
+    barred: (bool, bool),
     attempts: Vec<Attempt>,
     open: usize,
     last_start: Option<Instant>,
@@ -66,10 +70,30 @@ impl Race {
             began,
             attempts: Vec::with_capacity(addrs.len().min(pace.max_concurrent)),
             queue: addrs.into(),
+            barred: (false, false),
             open: 0,
             last_start: None,
             due: began,
         }
+    }
+
+    /// Adds addresses to the tail, but for those of barred families. `addrs` are none that the race
+    /// [has](Self::has).
+    pub(crate) fn join(&mut self, addrs: Vec<SocketAddr>) {
+        let barred = self.barred;
+        let is_barred = |addr: &SocketAddr| if addr.is_ipv4() { barred.0 } else { barred.1 };
+        self.queue
+            .extend(addrs.into_iter().filter(|addr| !is_barred(addr)));
+    }
+
+    /// Whether this address was tried or is going to be.
+    pub(crate) fn has(&self, addr: SocketAddr) -> bool {
+        self.queue.contains(&addr) || self.attempts.iter().any(|attempt| attempt.addr == addr)
+    }
+
+    /// Whether addresses that come later could be tried.
+    pub(crate) fn is_open_to_more(&self) -> bool {
+        self.barred != (true, true)
     }
 
     /// Every attempt so far, in the order they were started.
@@ -122,9 +146,15 @@ impl Race {
                 .queue
                 .make_contiguous()
                 .sort_by_key(|addr| addr.is_ipv4() == v4),
-            Bars::Family => self.queue.retain(|addr| addr.is_ipv4() != v4),
-            Bars::All => self.queue.clear(),
+            Bars::Family => self.bar((v4, !v4)),
+            Bars::All => self.bar((true, true)),
         }
+    }
+
+    fn bar(&mut self, (v4, v6): (bool, bool)) {
+        self.barred = (self.barred.0 || v4, self.barred.1 || v6);
+        self.queue
+            .retain(|addr| if addr.is_ipv4() { !v4 } else { !v6 });
     }
 
     /// An attempt succeeded: it wins, and the open ones are given up.
@@ -184,10 +214,14 @@ impl Race {
     }
 }
 
-/// Puts the families in turn, beginning with that of the first address, and each address once.
+/// Puts the families in turn, after `first_family_count` addresses of that of the first address
+/// (RFC 8305 section 4), and each address once.
 ///
 /// Beginning with the first keeps what the resolver preferred (getaddrinfo sorts by RFC 6724).
-pub(crate) fn interleave(addrs: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+pub(crate) fn interleave(
+    addrs: impl IntoIterator<Item = SocketAddr>,
+    first_family_count: usize,
+) -> Vec<SocketAddr> {
     let mut first = VecDeque::new();
     let mut second = VecDeque::new();
     for addr in addrs {
@@ -200,6 +234,8 @@ pub(crate) fn interleave(addrs: impl IntoIterator<Item = SocketAddr>) -> Vec<Soc
         }
     }
     let mut mixed = Vec::with_capacity(first.len() + second.len());
+    let ahead = first_family_count.saturating_sub(1).min(first.len());
+    mixed.extend(first.drain(..ahead));
     while !(first.is_empty() && second.is_empty()) {
         mixed.extend(first.pop_front());
         mixed.extend(second.pop_front());

@@ -8,28 +8,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{Answers, Does, Mock, MockIo, ms, v4};
-use http::Uri;
+use common::{Answers, Does, Mock, dial, layer, ms, name, v4};
 use hyper_util::client::legacy::connect::dns::Name;
 use tokio::time::{Instant, advance};
 use tollgate_core::ConnectErrorKind;
-use tollgate_dial::{Dial, DialError, DialFailure, DialLayer, DialStream};
+use tollgate_dial::{Dial, DialFailure};
 use tower::{Layer, Service, ServiceExt, service_fn};
-
-fn name() -> Uri {
-    Uri::from_static("http://billing.test")
-}
-
-fn layer(mock: &Mock) -> DialLayer<Mock> {
-    DialLayer::with_attempt(mock.clone())
-}
-
-async fn dial(
-    layer: &DialLayer<Mock>,
-    addrs: &[SocketAddr],
-) -> Result<DialStream<MockIo>, DialError> {
-    layer.layer(Answers(addrs.to_vec())).oneshot(name()).await
-}
 
 #[tokio::test(start_paused = true)]
 async fn the_time_limit_covers_resolution_and_is_not_exceeded() {

@@ -9,16 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use common::{Answers, Does, Mock, MockIo, ms, v4, v6};
+use common::{Answers, Does, Mock, MockIo, ms, name, v4, v6};
 use http::Uri;
 use hyper_util::client::legacy::connect::dns::Name;
 use tokio::time::{Instant, advance};
 use tollgate_dial::{Dial, DialLayer};
 use tower::{Layer, Service, ServiceExt, service_fn};
-
-fn name() -> Uri {
-    Uri::from_static("http://billing.test")
-}
 
 async fn dial<R>(dial: &Dial<R, Mock>) -> SocketAddr
 where

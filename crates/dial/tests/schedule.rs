@@ -5,32 +5,14 @@
 mod common;
 
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
-use common::{Answers, Does, Mock, MockIo, ms, v4, v6};
-use http::Uri;
+use common::{Answers, Does, Mock, dial, layer, ms, name, v4, v6};
 use hyper_util::client::legacy::connect::dns::Name;
 use tokio::time::{Instant, advance};
 use tollgate_core::{AttemptOutcome, ConnectErrorKind, Phase, PhaseSlot, phase};
-use tollgate_dial::{DialError, DialLayer, DialStream};
-use tower::{Layer, Service, ServiceExt, service_fn};
-
-fn name() -> Uri {
-    Uri::from_static("http://billing.test")
-}
-
-fn layer(mock: &Mock) -> DialLayer<Mock> {
-    DialLayer::with_attempt(mock.clone())
-}
-
-async fn dial(
-    layer: &DialLayer<Mock>,
-    addrs: &[SocketAddr],
-) -> Result<DialStream<MockIo>, DialError> {
-    layer.layer(Answers(addrs.to_vec())).oneshot(name()).await
-}
+use tower::{Layer, Service, service_fn};
 
 #[tokio::test(start_paused = true)]
 async fn an_address_that_does_not_answer_costs_one_attempt_delay() {
@@ -62,6 +44,25 @@ async fn families_take_turns_beginning_with_the_first_addresses() {
     let expected = [(v6(1), 0), (v4(1), 250), (v6(2), 500), (v6(3), 750)];
     assert_eq!(mock.starts(from), expected);
     assert_eq!(error.attempts().len(), 4, "each address once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_family_leads_by_as_many_addresses_as_told() {
+    let mock = Mock::default();
+    let from = Instant::now();
+    let two = layer(&mock)
+        .first_family_count(NonZeroUsize::new(2).unwrap())
+        .connect_timeout(ms(1100));
+    let addrs = [v6(1), v6(2), v6(3), v4(1), v4(2)];
+    dial(&two, &addrs).await.unwrap_err();
+    let expected = [
+        (v6(1), 0),
+        (v6(2), 250),
+        (v4(1), 500),
+        (v6(3), 750),
+        (v4(2), 1000),
+    ];
+    assert_eq!(mock.starts(from), expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,35 +4,18 @@
 
 mod common;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::Answers;
+use common::{Answers, V4, connect, listener, name};
 use http::Uri;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tollgate_core::ConnectErrorKind;
 use tollgate_core::error::find;
-use tollgate_dial::{AttemptError, Dial, DialError, DialFailure, DialLayer, DialStream};
+use tollgate_dial::{AttemptError, Dial, DialFailure, DialLayer, DialStream};
 use tollgate_testing::{DEADLINE, Hole, within};
 use tower::{Layer, ServiceExt};
-
-const V4: Ipv4Addr = Ipv4Addr::LOCALHOST;
-
-fn name() -> Uri {
-    Uri::from_static("http://billing.test")
-}
-
-async fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind((V4, 0)).await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    (listener, addr)
-}
-
-async fn dial(layer: &DialLayer, addrs: &[SocketAddr]) -> Result<DialStream, DialError> {
-    let dial = layer.layer(Answers(addrs.to_vec()));
-    within(DEADLINE, dial.oneshot(name())).await
-}
 
 fn tcp(stream: &DialStream) -> &TcpStream {
     stream.get_ref().unwrap().inner()
@@ -41,7 +24,7 @@ fn tcp(stream: &DialStream) -> &TcpStream {
 #[tokio::test]
 async fn sockets_have_the_options_that_were_asked_for() {
     let (_listener, good) = listener().await;
-    let stream = dial(&DialLayer::new(), &[good]).await.unwrap();
+    let stream = connect(&DialLayer::new(), &[good]).await.unwrap();
     let socket = SockRef::from(tcp(&stream));
     assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
     let secs = Duration::from_secs;
@@ -57,7 +40,7 @@ async fn sockets_have_the_options_that_were_asked_for() {
         .user_timeout(None)
         .send_buffer_size(40_000)
         .recv_buffer_size(50_000);
-    let stream = dial(&layer, &[good]).await.unwrap();
+    let stream = connect(&layer, &[good]).await.unwrap();
     let socket = SockRef::from(tcp(&stream));
     assert!(!socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
     // Linux doubles what it is given.
@@ -75,7 +58,7 @@ async fn binding_a_local_address_does_not_take_the_port_from_other_destinations(
     use nix::sys::socket::{getsockopt, sockopt::IpBindAddressNoPort};
     let (_listener, good) = listener().await;
     let layer = DialLayer::new().local_address(V4.into());
-    let stream = dial(&layer, &[good]).await.unwrap();
+    let stream = connect(&layer, &[good]).await.unwrap();
     assert!(getsockopt(tcp(&stream), IpBindAddressNoPort).unwrap());
 }
 
@@ -84,13 +67,13 @@ async fn binding_a_local_address_does_not_take_the_port_from_other_destinations(
 async fn the_interface_is_the_one_asked_for() {
     let (_listener, good) = listener().await;
     let layer = DialLayer::new().interface("lo");
-    let stream = dial(&layer, &[good]).await.unwrap();
+    let stream = connect(&layer, &[good]).await.unwrap();
     assert_eq!(
         SockRef::from(tcp(&stream)).device().unwrap().unwrap(),
         b"lo"
     );
 
-    let error = dial(&DialLayer::new().interface("nonesuch0"), &[good])
+    let error = connect(&DialLayer::new().interface("nonesuch0"), &[good])
         .await
         .unwrap_err();
     let text = find::<AttemptError>(&error).unwrap().to_string();

@@ -5,44 +5,26 @@
 mod common;
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use common::{Answers, ms};
+use common::{Answers, V4, V6, connect, listener, ms, name};
 use http::Uri;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connection;
 use hyper_util::rt::TokioExecutor;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tollgate_core::error::{chain, find};
 use tollgate_core::{ConnectErrorKind, DialInfo};
-use tollgate_dial::{AttemptError, Dial, DialError, DialFailure, DialLayer, DialStream};
+use tollgate_dial::{AttemptError, Dial, DialFailure, DialLayer};
 use tollgate_testing::{DEADLINE, Hole, Refused, Reply, Upstream, within};
-use tower::{Layer, ServiceExt};
-
-const V4: Ipv4Addr = Ipv4Addr::LOCALHOST;
-const V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
-fn name() -> Uri {
-    Uri::from_static("http://billing.test")
-}
-
-async fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind((V4, 0)).await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    (listener, addr)
-}
-
-async fn dial(layer: &DialLayer, addrs: &[SocketAddr]) -> Result<DialStream, DialError> {
-    let dial = layer.layer(Answers(addrs.to_vec()));
-    within(DEADLINE, dial.oneshot(name())).await
-}
+use tower::ServiceExt;
 
 /// The time that a dial of these addresses takes to connect to the last.
 async fn time_to_last(addrs: &[SocketAddr]) -> Duration {
     let from = Instant::now();
-    let stream = dial(&DialLayer::new(), addrs).await.unwrap();
+    let stream = connect(&DialLayer::new(), addrs).await.unwrap();
     assert_eq!(stream.info().remote, addrs.last().copied());
     from.elapsed()
 }
@@ -76,7 +58,7 @@ async fn holes_only_end_at_the_time_limit_and_not_over_it() {
     let (hole4, hole6) = tokio::join!(Hole::start(V4), Hole::start(V6));
     let from = Instant::now();
     let limited = DialLayer::new().connect_timeout(ms(1300));
-    let error = dial(&limited, &[hole6.addr(), hole4.addr()])
+    let error = connect(&limited, &[hole6.addr(), hole4.addr()])
         .await
         .unwrap_err();
     let took = from.elapsed();
@@ -102,7 +84,7 @@ async fn a_refusing_address_costs_ten_milliseconds() {
 #[tokio::test]
 async fn refused_everywhere_names_each_address_and_ends_in_the_io_error() {
     let (one, two) = (Refused::start(V4), Refused::start(V6));
-    let error = dial(&DialLayer::new(), &[one.addr(), two.addr()])
+    let error = connect(&DialLayer::new(), &[one.addr(), two.addr()])
         .await
         .unwrap_err();
     assert_eq!(error.failure(), DialFailure::AllFailed);
@@ -133,10 +115,10 @@ async fn a_family_that_cannot_bind_leaves_the_other_one_its_chance() {
         .local_address(nowhere)
         .local_address(V4.into());
     let dead6 = SocketAddr::from((V6, 9));
-    let stream = dial(&layer, &[dead6, good]).await.unwrap();
+    let stream = connect(&layer, &[dead6, good]).await.unwrap();
     assert_eq!(stream.info().remote, Some(good));
 
-    let error = dial(&layer, &[dead6, SocketAddr::from((V6, 10))])
+    let error = connect(&layer, &[dead6, SocketAddr::from((V6, 10))])
         .await
         .unwrap_err();
     // Not this machine's address: that is no exhaustion of ports, whatever the number of the error.
@@ -158,13 +140,13 @@ async fn a_local_address_of_one_family_keeps_the_other_family_out() {
     let (_listener, good) = listener().await;
     let source = Ipv4Addr::new(127, 0, 0, 7);
     let layer = DialLayer::new().local_address(source.into());
-    let stream = dial(&layer, &[SocketAddr::from((V6, 9)), good])
+    let stream = connect(&layer, &[SocketAddr::from((V6, 9)), good])
         .await
         .unwrap();
     assert_eq!(stream.info().attempts.len(), 1);
     assert_eq!(stream.info().local.unwrap().ip(), source);
 
-    let error = dial(&layer, &[SocketAddr::from((V6, 9))])
+    let error = connect(&layer, &[SocketAddr::from((V6, 9))])
         .await
         .unwrap_err();
     assert_eq!(error.failure(), DialFailure::NoAddresses);

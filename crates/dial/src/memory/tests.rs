@@ -31,7 +31,7 @@ fn losers_of_one_host_are_bounded_and_forgotten_once_they_left_the_answer() {
         memory.won("host", &[lost(addr(n)), won(addr(1000))], now);
     }
     assert_eq!(memory.locked().hosts["host"].len(), MAX_LATE);
-    memory.order("host", vec![addr(1000), addr(1001)], now + LATE_FOR);
+    memory.order("host", vec![addr(1000), addr(1001)], 1, now + LATE_FOR);
     assert!(memory.locked().hosts["host"].is_empty());
 }
 
@@ -41,20 +41,20 @@ fn one_loser_at_a_time_is_given_another_chance() {
     memory.won("host", &[lost(addr(1)), lost(addr(2)), won(addr(3))], now);
     let answer = || vec![addr(1), addr(2), addr(3)];
     assert_eq!(
-        memory.order("host", answer(), now),
+        memory.order("host", answer(), 1, now),
         [addr(3), addr(1), addr(2)]
     );
     let later = now + LATE_FOR;
     assert_eq!(
-        memory.order("host", answer(), later),
+        memory.order("host", answer(), 1, later),
         [addr(1), addr(3), addr(2)]
     );
     assert_eq!(
-        memory.order("host", answer(), later),
+        memory.order("host", answer(), 1, later),
         [addr(2), addr(3), addr(1)]
     );
     assert_eq!(
-        memory.order("host", answer(), later),
+        memory.order("host", answer(), 1, later),
         [addr(3), addr(1), addr(2)]
     );
 }

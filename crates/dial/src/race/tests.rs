@@ -5,6 +5,7 @@ use super::*;
 const PACE: Pace = Pace {
     attempt_delay: Duration::from_millis(250),
     max_concurrent: 6,
+    first_family_count: 1,
 };
 
 fn addr(v6: bool, n: u16) -> SocketAddr {
@@ -52,7 +53,7 @@ fn run(fates: &[(bool, Fate)], pace: Pace) -> (Run, Race) {
     let addrs: Vec<_> = (0..).zip(fates).map(|(n, (v6, _))| addr(*v6, n)).collect();
     let fate_of = |at: SocketAddr| fates[addrs.iter().position(|addr| *addr == at).unwrap()].1;
     let began = Instant::now();
-    let mut race = Race::new(pace, began, interleave(addrs.clone()));
+    let mut race = Race::new(pace, began, interleave(addrs.clone(), 1));
     let mut open: Vec<(usize, u64, Fate)> = Vec::new();
     let mut seen = Run::default();
     for at in 0..20_000 {
@@ -95,7 +96,11 @@ proptest! {
         delay in 1u64..600,
         cap in 1usize..8,
     ) {
-        let pace = Pace { attempt_delay: Duration::from_millis(delay), max_concurrent: cap };
+        let pace = Pace {
+            attempt_delay: Duration::from_millis(delay),
+            max_concurrent: cap,
+            ..PACE
+        };
         let (seen, _) = run(&fates, pace);
         for pair in seen.starts.windows(2) {
             let (from, to) = (pair[0].0, pair[1].0);
@@ -153,7 +158,7 @@ proptest! {
     ) {
         let addrs: Vec<_> = (0..).zip(&families).map(|(n, v6)| addr(*v6, n)).collect();
         let twice = addrs.iter().chain(&addrs).copied();
-        let mixed = interleave(twice);
+        let mixed = interleave(twice, 1);
         prop_assert_eq!(mixed.len(), addrs.len());
         prop_assert_eq!(mixed.first(), addrs.first());
         for v4 in [false, true] {
@@ -179,4 +184,44 @@ fn an_attempt_that_expires_early_is_not_held_against_its_address() {
     let outcomes: Vec<_> = race.attempts().iter().map(|a| a.outcome).collect();
     let timed_out = AttemptOutcome::Failed(ConnectErrorKind::TimedOut);
     assert_eq!(outcomes, [timed_out, AttemptOutcome::Pending]);
+}
+
+#[test]
+fn as_many_of_the_first_family_as_told_go_ahead_of_the_turns() {
+    let [a, b, c] = [1, 2, 3].map(|n| addr(true, n));
+    let other = [1, 2].map(|n| addr(false, n));
+    let addrs = [a, b, c, other[0], other[1]];
+    assert_eq!(interleave(addrs, 1), [a, other[0], b, other[1], c]);
+    assert_eq!(interleave(addrs, 2), [a, b, other[0], c, other[1]]);
+    assert_eq!(interleave(addrs, 9), addrs);
+}
+
+#[test]
+fn what_joins_comes_after_all_others_and_not_of_a_barred_family() {
+    let began = Instant::now();
+    let [first, second] = [1, 2].map(|n| addr(false, n));
+    let late = [addr(true, 1), addr(false, 3)];
+    let mut race = Race::new(PACE, began, vec![first, second]);
+    assert_eq!(race.step(began), Step::Start(0, first));
+    race.join(late.to_vec());
+    let mut starts = Vec::new();
+    for n in 1..4 {
+        match race.step(began + PACE.attempt_delay * n) {
+            Step::Start(_, addr) => starts.push(addr),
+            step => panic!("{step:?}"),
+        }
+    }
+    assert_eq!(starts, [second, late[0], late[1]]);
+    assert!(race.has(first) && race.has(late[1]) && !race.has(addr(true, 2)));
+
+    let mut race = Race::new(PACE, began, vec![first]);
+    race.step(began);
+    race.failed(0, ConnectErrorKind::Other, Bars::Family);
+    assert!(race.is_open_to_more());
+    race.join(late.to_vec());
+    let at = began + MIN_GAP;
+    assert_eq!(race.step(at), Step::Start(1, late[0]));
+    race.failed(1, ConnectErrorKind::TooManyOpenFiles, Bars::All);
+    assert!(!race.is_open_to_more());
+    assert_eq!(race.step(at + MIN_GAP), Step::Exhausted);
 }

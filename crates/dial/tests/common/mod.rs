@@ -10,16 +10,57 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Uri;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::connect::{Connected, Connection};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
-use tower::Service;
+use tollgate_dial::{DialError, DialLayer, DialStream, TcpAttempt};
+use tollgate_testing::{DEADLINE, within};
+use tower::{Layer, Service, ServiceExt};
+
+pub(crate) const V4: Ipv4Addr = Ipv4Addr::LOCALHOST;
+pub(crate) const V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
+
+/// The name that everything here resolves and dials.
+pub(crate) fn name() -> Uri {
+    Uri::from_static("http://billing.test")
+}
+
+/// Dials what the name is said to resolve to with scripted attempts, under a paused clock.
+pub(crate) async fn dial(
+    layer: &DialLayer<Mock>,
+    addrs: &[SocketAddr],
+) -> Result<DialStream<MockIo>, DialError> {
+    layer.layer(Answers(addrs.to_vec())).oneshot(name()).await
+}
+
+/// A dial with scripted attempts and the default options.
+pub(crate) fn layer(mock: &Mock) -> DialLayer<Mock> {
+    DialLayer::with_attempt(mock.clone())
+}
+
+/// As [`dial`], with sockets and in real time.
+pub(crate) async fn connect(
+    layer: &DialLayer<TcpAttempt>,
+    addrs: &[SocketAddr],
+) -> Result<DialStream, DialError> {
+    let dial = layer.layer(Answers(addrs.to_vec()));
+    within(DEADLINE, dial.oneshot(name())).await
+}
+
+/// Listens on loopback.
+pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((V4, 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
 
 /// Answers every name with these addresses.
 #[derive(Clone, Debug)]
