@@ -142,7 +142,8 @@ impl Config {
 #[non_exhaustive]
 pub struct RetryPolicy {
     /// How often a request of any method is started again when not one byte of it was written:
-    /// hyper hands it back. Default 3.
+    /// hyper hands it back. Default 3; four times as often when the peer ended an HTTP/2 connection,
+    /// as those do that serve a set number of requests on each.
     pub unsent: u32,
     /// Whether an idempotent request (RFC 9110 section 9.2.2) without a body is sent a second time
     /// when the *reused* connection it was on ended before a single byte of response. Once, and never

@@ -47,6 +47,8 @@ pub(crate) enum After {
 
 /// What an exchange that failed says about its request.
 struct Saying {
+    /// After how many attempts nothing is started again.
+    most_attempts: u32,
     /// The peer says that it did not process it.
     unprocessed: bool,
     /// It was lost with a connection that was stale: an idempotent one may be sent once more.
@@ -213,6 +215,7 @@ impl Call {
             pool.retire_idle_until(granted_at, CloseReason::PeerEof);
         }
         let saying = Saying {
+            most_attempts: pool.shared.config.retry.unsent,
             unprocessed: false,
             may_replay: silent,
             lost,
@@ -240,7 +243,14 @@ impl Call {
             lease.refused();
         }
         let retry = &pool.shared.config.retry;
+        // A peer that ends its connections after so many requests may do so with all of them at once.
+        let most_attempts = if lost {
+            retry.unsent.saturating_mul(4)
+        } else {
+            retry.unsent
+        };
         let saying = Saying {
+            most_attempts,
             unprocessed,
             may_replay: retry.idempotent && !self.replayed && lost && reused,
             lost,
@@ -262,7 +272,7 @@ impl Call {
         saying: &Saying,
         error: impl FnOnce(&Self, KeepAliveErrorKind) -> KeepAliveError,
     ) -> After {
-        let may_again = self.attempts <= pool.shared.config.retry.unsent;
+        let may_again = self.attempts <= saying.most_attempts;
         let replay = replay.filter(Replay::is_allowed);
         let nothing_sent = unsent.is_some() || saying.unprocessed;
         let again = match (unsent, replay) {
