@@ -149,6 +149,7 @@ where
     fn won(&mut self, number: usize) {
         let open_before = self.open.drain(..).map(|open| open.number);
         let ended: Vec<_> = open_before.chain([number]).collect();
+        self.late = None;
         self.race.won(number);
         let attempts = self.race.attempts();
         if self.choice {
@@ -198,6 +199,7 @@ impl<A: Service<SocketAddr>> Heat<A> {
             self.shared.memory.ran_out(&self.host, &slow, now);
         }
         self.open.clear();
+        self.late = None;
     }
 }
 

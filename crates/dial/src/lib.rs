@@ -59,7 +59,8 @@
 //! 2. Addresses that failed or were overtaken in an earlier dial of the same host that another address
 //!    won go last, for 30 s; then one dial tries them first again. Nobody is ever preferred for having
 //!    won, so connections spread as the resolver rotates its answers.
-//! 3. The families take turns, beginning with that of the first address; if IPv6 lost to IPv4 three
+//! 3. The families take turns, beginning with that of the first address, which
+//!    [`first_family_count`](DialLayer::first_family_count) may give a lead; if IPv6 lost to IPv4 three
 //!    times in a row, with IPv4 for 10 minutes.
 //!
 //! At most six attempts are open. The first success wins and the others are closed. Errors from
@@ -67,8 +68,20 @@
 //! last; where the family cannot be had at all or the local address cannot be bound, it is skipped;
 //! without file descriptors nothing more is started.
 //!
-//! The dial sees the resolver's answer once it is complete. Waiting a little for the slower family (the
-//! resolution delay of RFC 8305) is the resolver's part, since only it knows what is still out.
+//! # Addresses that come late
+//!
+//! A resolver may answer with one family while the query for the other is still out, and say so through
+//! [`tollgate_core::late`]; Tollgate's cache over a hickory does. Then:
+//!
+//! * IPv4 alone gives IPv6 the [`resolution_delay`](DialLayer::resolution_delay), less the time that the
+//!   resolver gave it already; IPv6 alone is dialled at once. What comes within it is one answer with
+//!   the first.
+//! * What comes later joins the tail of the running race.
+//! * When every attempt has failed, the dial waits for what is still out, never past its time limit, and
+//!   reports the phase of name resolution meanwhile. It does not wait where nothing more could be
+//!   opened, or where what is out cannot be of the one family it may dial.
+//!
+//! With any other resolver, one answer is all there is, and none of this costs anything.
 //!
 //! # Differences from hyper-util's `HttpConnector`
 //!
@@ -102,8 +115,8 @@
 //!
 //! # Cancel safety
 //!
-//! The future owns its sockets: dropping it closes them, half open or not, and no task is left behind,
-//! for it spawns none. What it learned until then stays: if addresses were left untried, those that had
+//! The future owns its sockets and its wait for late addresses: dropping it closes and ends them, half
+//! open or not, and no task is left behind, for it spawns none. What it learned until then stays: if addresses were left untried, those that had
 //! had a second go last in the next dial. A resolver that must not lose work to a cancelled caller has
 //! to see to that itself.
 //!

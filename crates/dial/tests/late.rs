@@ -367,3 +367,20 @@ async fn dropping_the_dial_leaves_nothing_behind_wherever_it_is() {
         assert_eq!(mock.open(), 0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_has_ended_and_is_kept_waits_for_nothing() {
+    let mock = Mock::new([(v6(1), Does::CONNECTS), (v6(2), Does::Nothing)]);
+    for (addr, after) in [(v6(1), 0), (v6(2), 1000)] {
+        let partial = Partial::new(&[addr]);
+        let mut dial = layer(&mock)
+            .connect_timeout(ms(1000))
+            .layer(partial.resolver());
+        let mut future = tokio_test::task::spawn(dial.call(name()));
+        while future.poll().is_pending() {
+            advance(ms(after)).await;
+        }
+        assert!(!partial.is_awaited());
+        drop(future);
+    }
+}

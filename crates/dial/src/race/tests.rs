@@ -50,13 +50,22 @@ struct Run {
 }
 
 fn run(fates: &[(bool, Fate)], pace: Pace) -> (Run, Race) {
+    run_with_late(fates, pace, fates.len(), 0)
+}
+
+/// The addresses from number `early` on join after `late` milliseconds.
+fn run_with_late(fates: &[(bool, Fate)], pace: Pace, early: usize, late: u64) -> (Run, Race) {
     let addrs: Vec<_> = (0..).zip(fates).map(|(n, (v6, _))| addr(*v6, n)).collect();
     let fate_of = |at: SocketAddr| fates[addrs.iter().position(|addr| *addr == at).unwrap()].1;
     let began = Instant::now();
-    let mut race = Race::new(pace, began, interleave(addrs.clone(), 1));
+    let (first, rest) = addrs.split_at(early);
+    let mut race = Race::new(pace, began, interleave(first.to_vec(), 1));
     let mut open: Vec<(usize, u64, Fate)> = Vec::new();
     let mut seen = Run::default();
     for at in 0..20_000 {
+        if at == late {
+            race.join(rest.to_vec());
+        }
         let ended = open.iter().position(|(_, started, fate)| match fate {
             Fate::Connects(after) | Fate::Fails(after, _) => started + after <= at,
             Fate::Nothing => false,
@@ -78,6 +87,7 @@ fn run(fates: &[(bool, Fate)], pace: Pace) -> (Run, Race) {
                 seen.starts.push((at, addr));
                 seen.peak = seen.peak.max(open.len());
             }
+            Step::Exhausted if at < late && race.is_open_to_more() => {}
             Step::Exhausted => {
                 seen.exhausted = true;
                 break;
@@ -150,6 +160,32 @@ proptest! {
         let someone = fates.iter().any(|(_, fate)| matches!(fate, Fate::Connects(_)));
         let (seen, _) = run(&fates, PACE);
         prop_assert_eq!(seen.winners == 1, someone);
+    }
+
+    #[test]
+    fn who_joins_late_is_started_once_after_all_others_and_reached(
+        mut fates in fates(),
+        early in 0usize..24,
+        late in 0u64..5000,
+    ) {
+        for (_, fate) in &mut fates {
+            if !matches!(fate, Fate::Connects(_)) {
+                *fate = Fate::Fails(700, Bars::None);
+            }
+        }
+        let early = early.min(fates.len());
+        let (seen, _) = run_with_late(&fates, PACE, early, late);
+        let someone = fates.iter().any(|(_, fate)| matches!(fate, Fate::Connects(_)));
+        prop_assert_eq!(seen.winners == 1, someone);
+        let numbered = (0..).zip(&fates).map(|(n, (v6, _))| addr(*v6, n));
+        let first: Vec<_> = numbered.take(early).collect();
+        let is_first = seen.starts.iter().map(|(_, addr)| first.contains(addr));
+        prop_assert!(is_first.is_sorted_by(|a, b| a >= b), "the tail is the tail");
+        let mut addrs: Vec<_> = seen.starts.iter().map(|(_, addr)| *addr).collect();
+        addrs.sort();
+        addrs.dedup();
+        prop_assert_eq!(addrs.len(), seen.starts.len());
+        prop_assert!(seen.starts.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 10));
     }
 
     #[test]
