@@ -136,7 +136,8 @@ impl HickoryBuilder {
         self
     }
 
-    /// How long to wait for the second address family once the first one is there: 50 ms.
+    /// How long to wait for the second address family once the first one is there: 50 ms. A dial takes
+    /// it off its own.
     pub const fn resolution_delay(mut self, wait: Duration) -> Self {
         self.options.resolution_delay = wait;
         self
