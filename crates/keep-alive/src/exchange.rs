@@ -220,7 +220,7 @@ impl Call {
             may_replay: silent,
             lost,
         };
-        self.decide(&pool, unsent, replay, &saying, |call, kind| {
+        self.decide(unsent, replay, &saying, |call, kind| {
             call.error(&pool, kind).with_source(error).with_took(took)
         })
     }
@@ -255,7 +255,7 @@ impl Call {
             may_replay: retry.idempotent && !self.replayed && lost && reused,
             lost,
         };
-        let after = self.decide(&pool, unsent, replay, &saying, |call, kind| {
+        let after = self.decide(unsent, replay, &saying, |call, kind| {
             call.error(&pool, kind).with_source(error).with_took(took)
         });
         lease.give_back();
@@ -266,7 +266,6 @@ impl Call {
     /// may have been lost with a connection that was stale.
     fn decide(
         &mut self,
-        pool: &OriginPool,
         unsent: Option<Request<ErasedBody>>,
         replay: Option<Replay>,
         saying: &Saying,
