@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use http::Uri;
 
+use crate::fault::Fault;
 use crate::load::Load;
 use crate::parse;
 use crate::site::Site;
@@ -32,7 +33,7 @@ pub(crate) struct Args {
           value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub(crate) requests: u64,
 
-    /// The most connections that Tollgate may have open
+    /// The most connections that Tollgate may have open to one origin
     #[arg(long, short, value_name = "N", default_value_t = 64,
           value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) limit: u16,
@@ -52,6 +53,10 @@ pub(crate) struct Args {
     /// The upstream closes each connection after its answer; only without --url
     #[arg(long, conflicts_with = "url")]
     pub(crate) close: bool,
+
+    /// Make this go wrong; only without --url
+    #[arg(long, value_name = "FAULT", conflicts_with = "url")]
+    pub(crate) fault: Option<Fault>,
 
     /// How long each worker pauses between two requests
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = parse::delay)]
@@ -79,13 +84,15 @@ Tollgate's queue is given a place for every request under way and time enough to
 does not get a connection waits: the table's `longest wait` is the longest of those waits.
 
 To see a fault on a dashboard, serve metrics and make it: a low --limit saturates the pool, with
---max-waiting it refuses, a long --delay makes callers wait, --close churns connections.
+--max-waiting it refuses, a long --delay makes callers wait, --close churns connections; --fault
+fails every dial or every lookup, or has more origins than metrics tell apart. What fails, fails at
+once: a --pause makes such a load last.
 
 The client with a connection for every request sends at most 4,000, fewer if the machine is short
 of ports: each leaves a port in TIME_WAIT for a minute.
 
-Exit status: 0 if the load ran, 1 if the server cannot be reached or answered nothing, 2 for a
-command line that makes no sense.";
+Exit status: 0 if the load ran, 1 if the server cannot be reached or answered nothing that no
+--fault kept from it, 2 for a command line that makes no sense.";
 
 /// Who sends the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -118,13 +125,24 @@ impl Args {
 
     pub(crate) fn load(&self, site: &Site, requests: u64) -> Load {
         Load {
-            uri: site.uri().clone(),
+            uris: site.uris(),
             requests,
             concurrency: self.concurrency,
             deadline: REQUEST_DEADLINE,
             pause: self.pause,
             lasts: self.seconds.map(Duration::from_secs),
         }
+    }
+
+    /// The most connections that a client with a pool keeps, by and large: what is idle at one origin
+    /// is of no use at another.
+    pub(crate) fn connections(&self) -> u64 {
+        let spread = if self.fault == Some(Fault::ManyOrigins) {
+            4
+        } else {
+            1
+        };
+        u64::from(self.concurrency) * spread
     }
 
     /// How many requests may queue in Tollgate.
@@ -140,7 +158,10 @@ impl Args {
     pub(crate) fn headline(&self) -> String {
         let to = match &self.url {
             Some(url) => url.to_string(),
-            None => format!("an upstream of its own that takes {:?}", self.delay),
+            None => match self.fault {
+                Some(fault) => format!("an upstream of its own {}", fault.told()),
+                None => format!("an upstream of its own that takes {:?}", self.delay),
+            },
         };
         format!(
             "{} requests, {} at once, to {to}; Tollgate's limit is {} connections",
@@ -160,7 +181,21 @@ mod tests {
         Args::command().debug_assert();
         for option in Args::command().get_arguments() {
             assert!(option.get_help().is_some(), "{option} has no help");
+            for value in option.get_possible_values() {
+                let told = value.get_help().is_some() || !option.get_action().takes_values();
+                assert!(told, "{} of {option} has no help", value.get_name());
+            }
         }
+    }
+
+    #[test]
+    fn a_fault_is_made_only_of_an_upstream_of_its_own() {
+        let fault = ["flood", "--fault", "closed-port"];
+        let args = Args::parse_from(fault);
+        assert_eq!(args.fault, Some(Fault::ClosedPort));
+        assert!(args.headline().contains("whose port is closed"));
+        let url = ["--url", "http://127.0.0.1:80/"];
+        assert!(Args::try_parse_from(fault.into_iter().chain(url)).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{StatusCode, Uri};
 use http_body::Body;
+use tollgate_cached_dns::LookupError;
 use tollgate_core::ConnectErrorKind;
 use tollgate_core::error::{chain, find};
 
@@ -70,6 +71,9 @@ pub(crate) fn kind_of(error: &(dyn Error + 'static)) -> Failure {
     if connect != ConnectErrorKind::Other {
         return Failure(connect.label().into());
     }
+    if find::<LookupError>(error).is_some() {
+        return Failure(ConnectErrorKind::Dns.label().into());
+    }
     let io = chain(error).find_map(|error| error.downcast_ref::<io::Error>());
     let kind = match io.map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => "reset",
@@ -83,6 +87,8 @@ pub(crate) fn kind_of(error: &(dyn Error + 'static)) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use tollgate_cached_dns::LookupErrorKind;
+
     use super::*;
 
     #[test]
@@ -91,6 +97,8 @@ mod tests {
         assert_eq!(kind_of(&io::Error::other(refused)).0, "refused");
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         assert_eq!(kind_of(&reset).0, "reset");
+        let unknown = LookupError::new(LookupErrorKind::NotFound { ttl: None });
+        assert_eq!(kind_of(&io::Error::other(unknown)).0, "dns");
         assert_eq!(kind_of(&std::fmt::Error).0, "other");
     }
 

@@ -16,12 +16,12 @@ const EPHEMERAL: Range<u64> = 49_152..65_536;
 
 /// Raises the limit on open files as far as this process may, if the load needs it: with an upstream
 /// in the same process, each connection is two sockets, and each lookup one.
-pub(crate) fn raise_open_files(concurrency: u16) {
+pub(crate) fn raise_open_files(connections: u64) {
     #[cfg(unix)]
     {
         use nix::sys::resource::{Resource::RLIMIT_NOFILE, getrlimit, setrlimit};
 
-        let wanted = u64::from(concurrency) * 3 + OTHER_FILES;
+        let wanted = connections * 3 + OTHER_FILES;
         if let Ok((soft, hard)) = getrlimit(RLIMIT_NOFILE)
             && soft < wanted
         {

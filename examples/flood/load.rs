@@ -14,7 +14,8 @@ use crate::client::{Client, Failure};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
-    pub(crate) uri: Uri,
+    /// Where requests go, to each in turn.
+    pub(crate) uris: Arc<[Uri]>,
     pub(crate) requests: u64,
     pub(crate) concurrency: u16,
     /// What each request may take, its queueing included.
@@ -23,6 +24,14 @@ pub(crate) struct Load {
     pub(crate) pause: Duration,
     /// When to stop, however many requests are left.
     pub(crate) lasts: Option<Duration>,
+}
+
+impl Load {
+    /// Where the nth request goes.
+    fn uri(&self, nth: u64) -> Uri {
+        let at = usize::try_from(nth % self.uris.len() as u64);
+        self.uris[at.expect("it is less than a length")].clone()
+    }
 }
 
 /// How far the load has come. Clones share it.
@@ -37,9 +46,10 @@ struct Counters {
 }
 
 impl Progress {
-    /// Takes the next request, if there is one left.
-    fn next(&self, requests: u64) -> bool {
-        self.0.started.fetch_add(1, Relaxed) < requests
+    /// Takes the next request, if there is one left; the first is 0.
+    fn next(&self, requests: u64) -> Option<u64> {
+        let nth = self.0.started.fetch_add(1, Relaxed);
+        (nth < requests).then_some(nth)
     }
 
     pub(crate) fn done(&self) -> u64 {
@@ -118,9 +128,11 @@ async fn work<C: Client>(client: C, load: Load, progress: Progress) -> Tally {
     let mut tally = Tally::default();
     let start = Instant::now();
     let is_over = || load.lasts.is_some_and(|lasts| start.elapsed() >= lasts);
-    while !is_over() && progress.next(load.requests) {
+    while !is_over()
+        && let Some(nth) = progress.next(load.requests)
+    {
         let begin = Instant::now();
-        let result = timeout(load.deadline, client.get(load.uri.clone())).await;
+        let result = timeout(load.deadline, client.get(load.uri(nth))).await;
         match result.unwrap_or_else(|_| Err(Failure("timeout".into()))) {
             Ok(answer) => {
                 let micros = begin.elapsed().as_micros();
@@ -142,6 +154,8 @@ async fn work<C: Client>(client: C, load: Load, progress: Progress) -> Tally {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use crate::client::{Answer, Pool};
 
     use super::*;
@@ -182,7 +196,7 @@ mod tests {
 
     fn load(requests: u64, concurrency: u16) -> Load {
         Load {
-            uri: Uri::from_static("http://a/"),
+            uris: Arc::from([Uri::from_static("http://a/")]),
             requests,
             concurrency,
             deadline: Duration::from_secs(1),
@@ -216,6 +230,34 @@ mod tests {
         let progress = Progress::default();
         let tally = run(Fake::default(), &load, &progress).await.unwrap();
         assert_eq!((progress.done(), tally.elapsed), (20, load.lasts.unwrap()));
+    }
+
+    /// Answers, and remembers where requests went.
+    #[derive(Clone, Default)]
+    struct Visited(Arc<Mutex<BTreeMap<String, u64>>>);
+
+    impl Client for Visited {
+        async fn get(&self, uri: Uri) -> Result<Answer, Failure> {
+            *self.0.lock().unwrap().entry(uri.to_string()).or_default() += 1;
+            Ok(Answer::default())
+        }
+
+        fn pool(&self) -> Pool {
+            Pool::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn places_are_visited_in_turn() {
+        let places = ["http://a/", "http://b/", "http://c/"];
+        let mut load = load(10, 2);
+        load.uris = places.map(Uri::from_static).into();
+        let client = Visited::default();
+        run(client.clone(), &load, &Progress::default())
+            .await
+            .unwrap();
+        let visited = places.map(str::to_owned).into_iter().zip([4, 3, 3]);
+        assert_eq!(*client.0.lock().unwrap(), visited.collect());
     }
 
     #[test]

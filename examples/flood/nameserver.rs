@@ -4,11 +4,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hickory_proto::op::{Message, Query};
+use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
-use tollgate_cached_dns::Answer;
+use tollgate_cached_dns::{Answer, LookupError, LookupErrorKind};
+
+use crate::BoxError;
 
 /// How often a query is sent before it fails.
 const TRIES: usize = 3;
@@ -19,10 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A UDP answer without EDNS is no longer.
 const LONGEST: usize = 512;
 
-/// Asks `server` for the addresses of `host`.
-pub(crate) async fn ask(server: SocketAddr, host: &str) -> io::Result<Answer> {
-    let name = Name::from_ascii(format!("{}.", host.trim_end_matches('.')));
-    let name = name.map_err(io::Error::other)?;
+/// Asks `server` for the addresses of `host`; none at all is an error, as it is for getaddrinfo.
+pub(crate) async fn ask(server: SocketAddr, host: &str) -> Result<Answer, BoxError> {
+    let name = Name::from_ascii(format!("{}.", host.trim_end_matches('.')))?;
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     socket.connect(server).await?;
     let v4 = ask_for(&socket, name.clone(), RecordType::A).await?;
@@ -30,6 +31,9 @@ pub(crate) async fn ask(server: SocketAddr, host: &str) -> io::Result<Answer> {
     let found = v4.into_iter().chain(v6);
     let found = found.map(|(ip, ttl)| (SocketAddr::new(ip, 0), ttl));
     let (addrs, ttls): (Vec<_>, Vec<_>) = found.unzip();
+    if addrs.is_empty() {
+        return Err(LookupError::new(LookupErrorKind::NotFound { ttl: None }).into());
+    }
     let ttl = ttls.into_iter().min().unwrap_or(0);
     Ok(Answer::new(addrs).ttl(Duration::from_secs(ttl.into())))
 }
@@ -46,7 +50,7 @@ async fn ask_for(
     for _ in 0..TRIES {
         socket.send(&bytes).await?;
         if let Ok(answer) = timeout(PATIENCE, receive(socket, query.metadata.id)).await {
-            return Ok(addresses(&answer?));
+            return addresses(&answer?);
         }
     }
     Err(io::Error::new(
@@ -67,7 +71,12 @@ async fn receive(socket: &UdpSocket, id: u16) -> io::Result<Message> {
     }
 }
 
-fn addresses(answer: &Message) -> Vec<(IpAddr, u32)> {
+fn addresses(answer: &Message) -> io::Result<Vec<(IpAddr, u32)>> {
+    let code = answer.metadata.response_code;
+    if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
+        let error = format!("the nameserver answers {code}");
+        return Err(io::Error::other(error));
+    }
     let records = answer.answers.iter().filter_map(|record| {
         let ip = match &record.data {
             RData::A(a) => IpAddr::V4(a.0),
@@ -76,7 +85,7 @@ fn addresses(answer: &Message) -> Vec<(IpAddr, u32)> {
         };
         Some((ip, record.ttl))
     });
-    records.collect()
+    Ok(records.collect())
 }
 
 #[cfg(test)]
@@ -102,9 +111,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_does_not_exist_has_no_addresses() {
+    async fn a_name_that_does_not_exist_is_not_found_and_one_that_fails_may_exist() {
         let dns = DnsServer::start().await;
-        let answer = ask(dns.addr(), "nowhere.internal").await.unwrap();
-        assert!(answer.addrs.is_empty());
+        dns.set("broken.internal", Script::servfail());
+        for (name, kind) in [
+            ("nowhere.internal", LookupErrorKind::NotFound { ttl: None }),
+            ("broken.internal", LookupErrorKind::Transient),
+        ] {
+            let error = ask(dns.addr(), name).await.unwrap_err();
+            assert_eq!(LookupError::from_backend(error).kind(), kind, "{name}");
+        }
     }
 }

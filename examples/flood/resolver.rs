@@ -71,7 +71,7 @@ impl Service<Name> for Resolver {
         match &mut self.source {
             Source::Nameserver(server) => {
                 let server = *server;
-                Box::pin(async move { Ok(nameserver::ask(server, name.as_str()).await?) })
+                Box::pin(async move { nameserver::ask(server, name.as_str()).await })
             }
             Source::System(gai) => {
                 let lookup = gai.call(name);

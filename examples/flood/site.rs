@@ -2,22 +2,27 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tollgate_testing::dns::Answer;
-use tollgate_testing::{DnsServer, Plain};
+use tollgate_testing::{DnsServer, Plain, Refused};
 
 use crate::BoxError;
 use crate::cli::Args;
+use crate::fault::{Fault, MANY};
 use crate::meter::Meter;
 use crate::resolver::Resolver;
 use crate::time_wait;
 
 /// The name of the upstream that flood brings along.
 const NAME: &str = "billing.internal";
+
+/// Its path.
+const PATH: &str = "/v1/invoices";
 
 /// How long its address may be remembered, in seconds: longer than a run.
 const TTL: u32 = 60;
@@ -30,11 +35,19 @@ const CHECK: Duration = Duration::from_secs(5);
 /// Each client has an upstream and a nameserver of its own, all of a kind, so that no count and no
 /// socket of one run is left in the next.
 pub(crate) struct Site {
-    uri: Uri,
+    uris: Arc<[Uri]>,
     port: u16,
     meter: Meter,
     resolver: Resolver,
-    own: Option<(Plain, DnsServer)>,
+    own: Option<Own>,
+}
+
+/// What flood brings along.
+struct Own {
+    upstream: Plain,
+    dns: DnsServer,
+    /// Keeps the port from others, so that it stays closed.
+    _closed: Option<Refused>,
 }
 
 /// What a run did to the machine.
@@ -56,7 +69,7 @@ impl Site {
 
     fn remote(url: &Uri) -> Self {
         Self {
-            uri: url.clone(),
+            uris: Arc::from([url.clone()]),
             port: url.port_u16().unwrap_or(80),
             meter: Meter::default(),
             resolver: Resolver::system(),
@@ -71,19 +84,38 @@ impl Site {
             .start()
             .await;
         let dns = DnsServer::start().await;
-        dns.set(NAME, Answer::addrs([Ipv4Addr::LOCALHOST.into()]).ttl(TTL));
-        let port = upstream.addr().port();
+        let names = names(args.fault);
+        // A name that nobody set does not exist.
+        if args.fault != Some(Fault::NoSuchName) {
+            for name in &names {
+                dns.set(name, Answer::addrs([Ipv4Addr::LOCALHOST.into()]).ttl(TTL));
+            }
+        }
+        let closed =
+            (args.fault == Some(Fault::ClosedPort)).then(|| Refused::start(Ipv4Addr::LOCALHOST));
+        let addr = closed
+            .as_ref()
+            .map_or_else(|| upstream.addr(), Refused::addr);
+        let port = addr.port();
+        let uris = names
+            .iter()
+            .map(|name| format!("http://{name}:{port}{PATH}").parse());
         Ok(Self {
-            uri: format!("http://{NAME}:{port}/v1/invoices").parse()?,
+            uris: uris.collect::<Result<_, _>>()?,
             port,
             meter: Meter::default(),
             resolver: Resolver::nameserver(dns.addr()),
-            own: Some((upstream, dns)),
+            own: Some(Own {
+                upstream,
+                dns,
+                _closed: closed,
+            }),
         })
     }
 
-    pub(crate) fn uri(&self) -> &Uri {
-        &self.uri
+    /// Where requests go, to each in turn.
+    pub(crate) fn uris(&self) -> Arc<[Uri]> {
+        Arc::clone(&self.uris)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -104,10 +136,10 @@ impl Site {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let (opened, peak_open, dns_queries) = if let Some((upstream, dns)) = &self.own {
-            let stats = upstream.stats();
+        let (opened, peak_open, dns_queries) = if let Some(own) = &self.own {
+            let stats = own.upstream.stats();
             let (opened, peak) = (stats.accepted as u64, stats.peak_live as u64);
-            (opened, peak, dns.total() as u64)
+            (opened, peak, own.dns.total() as u64)
         } else {
             let peak = self.meter.peak() as u64;
             (self.meter.opened(), peak, self.resolver.lookups())
@@ -118,6 +150,13 @@ impl Site {
             dns_queries,
             time_wait: time_wait::count(self.port),
         }
+    }
+}
+
+fn names(fault: Option<Fault>) -> Vec<String> {
+    match fault {
+        Some(Fault::ManyOrigins) => (0..MANY).map(|n| format!("{n}.{NAME}")).collect(),
+        _ => vec![NAME.to_owned()],
     }
 }
 
@@ -161,8 +200,12 @@ async fn deadline<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T>
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use clap::Parser;
-    use tollgate_testing::Refused;
+
+    use crate::load::{self, Progress, Tally};
+    use crate::stack::Stack;
 
     use super::*;
 
@@ -189,5 +232,37 @@ mod tests {
         let args = Args::parse_from(["flood", "--url", &url]);
         assert!(check(&args).await.is_ok());
         assert!(check(&Args::parse_from(["flood"])).await.is_ok());
+    }
+
+    /// What two requests for each of its names come to, through Tollgate.
+    async fn flooded(fault: &str) -> (Tally, Counts) {
+        let args = Args::parse_from(["flood", "--fault", fault, "--delay", "0"]);
+        let site = Site::open(&args).await.unwrap();
+        let client = Stack::new(&args, &site, None).unwrap();
+        let load = args.load(&site, 2 * site.uris().len() as u64);
+        let tally = load::run(client, &load, &Progress::default()).await;
+        (tally.unwrap(), site.counts())
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_refuses_every_dial() {
+        let (tally, counts) = flooded("closed-port").await;
+        assert_eq!(tally.errors, BTreeMap::from([("refused".to_owned(), 2)]));
+        assert_eq!((counts.opened, counts.dns_queries), (0, 2));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_fails_every_lookup() {
+        let (tally, counts) = flooded("no-such-name").await;
+        assert_eq!(tally.errors, BTreeMap::from([("dns".to_owned(), 2)]));
+        assert_eq!((counts.opened, counts.dns_queries), (0, 2));
+    }
+
+    #[tokio::test]
+    async fn many_origins_are_all_answered_over_connections_of_their_own() {
+        let (tally, counts) = flooded("many-origins").await;
+        assert_eq!((tally.latencies.len(), tally.failed()), (2 * MANY, 0));
+        assert!(counts.opened >= MANY as u64, "{counts:?}");
+        assert_eq!(counts.dns_queries, 2 * MANY as u64);
     }
 }

@@ -8,7 +8,7 @@ use http_body_util::Empty;
 use tollgate_cached_dns::CachedDnsLayer;
 use tollgate_core::error::find;
 use tollgate_dial::DialLayer;
-use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind};
+use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind, OriginStats};
 use tollgate_queue_metrics::QueueMetrics;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
@@ -21,7 +21,6 @@ use crate::site::Site;
 #[derive(Clone)]
 pub(crate) struct Stack {
     client: tollgate::Client,
-    origin: String,
     /// The client under the layer that measures it, if somebody looks.
     measured: Option<QueueMetrics<tollgate::Client>>,
 }
@@ -50,12 +49,9 @@ impl Stack {
                 .service(resolver);
             builder.connector(site.meter().connector(dial)).build()?
         };
-        let uri = site.uri();
-        let host = uri.host().unwrap_or_default();
         Ok(Self {
             measured: metrics.map(|metrics| metrics.layer().layer(client.clone())),
             client,
-            origin: format!("http://{host}:{}", site.port()),
         })
     }
 }
@@ -79,15 +75,14 @@ impl Client for Stack {
     }
 
     fn pool(&self) -> Pool {
-        let Some(stats) = self.client.stats(&self.origin) else {
-            return Pool::default();
-        };
+        let origins = self.client.snapshot().origins;
+        let sum = |of: fn(&OriginStats) -> usize| origins.iter().map(of).sum();
         Pool {
-            open: stats.open,
-            connecting: stats.connecting,
-            idle: Some(stats.idle),
-            active: Some(stats.active),
-            queued: Some(stats.queued),
+            open: sum(|origin| origin.open),
+            connecting: sum(|origin| origin.connecting),
+            idle: Some(sum(|origin| origin.idle)),
+            active: Some(sum(|origin| origin.active)),
+            queued: Some(sum(|origin| origin.queued)),
         }
     }
 }
