@@ -30,12 +30,14 @@ mod load;
 mod meter;
 mod nameserver;
 mod parse;
+mod reach;
 mod report;
 mod resolver;
 mod serve;
 mod site;
 mod stack;
 mod table;
+mod tally;
 mod time_wait;
 mod view;
 
@@ -72,7 +74,7 @@ async fn main() -> ExitCode {
 
 async fn flood(args: &Args) -> Result<(), BoxError> {
     limits::raise_open_files(args.connections());
-    site::check(args).await?;
+    reach::check(args).await?;
     let mut view = View::new();
     View::line(&args.headline());
     let mut runs = Vec::new();

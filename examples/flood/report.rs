@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cli::Contender;
-use crate::load::Tally;
 use crate::site::Counts;
 use crate::table::Table;
+use crate::tally::Tally;
 
 /// All runs, in the order in which they were made.
 #[derive(Debug, Serialize)]
