@@ -111,6 +111,17 @@ impl ClientBuilder {
         self
     }
 
+    /// How long a connection may idle at most where its server announces a longer time than
+    /// [`idle_timeout`](Self::idle_timeout), in `Keep-Alive: timeout=`. Default: as long as
+    /// `idle_timeout`, so that the announcement, less a second, only ever shortens.
+    ///
+    /// Raise it for servers that are met directly: one behind a load balancer does not know when
+    /// that one closes.
+    pub fn keep_alive_hint_max(mut self, limit: Duration) -> Self {
+        self.settings.keep_alive_hint_max = Some(limit);
+        self
+    }
+
     /// How old a connection may become, give or take a tenth. Default 5 min.
     pub fn max_lifetime(mut self, limit: Duration) -> Self {
         self.settings.max_lifetime = Some(limit);

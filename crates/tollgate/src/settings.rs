@@ -41,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) max_requests: Option<NonZeroU64>,
     pub(crate) acquire_timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) keep_alive_hint_max: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) dns_timeout: Option<Duration>,
@@ -93,6 +94,9 @@ impl Settings {
         }
         if let Some(limit) = self.idle_timeout {
             layer = layer.idle_timeout(limit);
+        }
+        if let Some(limit) = self.keep_alive_hint_max {
+            layer = layer.keep_alive_hint_max(limit);
         }
         if let Some(limit) = self.max_lifetime {
             layer = layer.max_lifetime(limit);

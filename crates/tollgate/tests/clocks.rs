@@ -12,7 +12,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use support::client_with;
 use tokio::time::Instant;
-use tollgate::{Client, ErrorKind, Phase};
+use tollgate::{Client, ErrorKind, Phase, Protocol};
 use tollgate_testing::{Connector, Gate, Hole, Reply, Upstream};
 
 const LIMIT: Duration = Duration::from_millis(136);
@@ -153,4 +153,43 @@ async fn the_connect_budget_is_exact_in_each_phase() {
     let client = client_with(|b| b.connect_timeout(LIMIT));
     let uri = format!("http://{}/", hole.addr());
     fails_after(&client, &uri, LIMIT, timed_out(Phase::Tcp)).await;
+
+    // Its kernel answers, and nobody ever accepts.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = silent.local_addr().unwrap();
+    #[cfg(feature = "tls")]
+    {
+        let client = client_with(|b| b.connect_timeout(LIMIT));
+        let uri = format!("https://{addr}/");
+        fails_after(&client, &uri, LIMIT, timed_out(Phase::Tls)).await;
+    }
+    let client = client_with(|b| b.connect_timeout(LIMIT).protocol(Protocol::Http2));
+    let uri = format!("http://{addr}/");
+    fails_after(&client, &uri, LIMIT, timed_out(Phase::Preface)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_announces_more_patience_is_believed_as_far_as_the_client_says() {
+    let upstream = Upstream::start(|_| Reply::ok("ok").header("keep-alive", "timeout=50")).await;
+    let minute = Duration::from_secs(60);
+    for (client, lasts) in [
+        (
+            client_with(|b| b.connector(Connector::memory(&upstream))),
+            30,
+        ),
+        (
+            client_with(|b| {
+                let b = b.connector(Connector::memory(&upstream));
+                b.keep_alive_hint_max(minute)
+            }),
+            49,
+        ),
+    ] {
+        support::text(client.get(URI).await.unwrap()).await;
+        let margin = Duration::from_millis(100);
+        tokio::time::sleep(Duration::from_secs(lasts).saturating_sub(margin)).await;
+        assert_eq!(client.stats(URI).unwrap().idle, 1);
+        tokio::time::sleep(margin * 2).await;
+        assert_eq!(client.stats(URI).unwrap().idle, 0, "{lasts} s");
+    }
 }
