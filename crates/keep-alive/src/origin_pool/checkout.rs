@@ -1,0 +1,170 @@
+//! How a lease is come by: asked for, queued for, granted or refused.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tollgate_admission::{Admission, Demand, Grant, Refusal, ResourceId, Ticket};
+use tollgate_core::{Event, RefuseReason};
+
+use super::{DialFailure, Inner, OriginPool};
+use crate::conn::Conn;
+use crate::error::KeepAliveError;
+use crate::lease::Lease;
+use crate::sender::{self, Sender};
+use crate::waiting::Turn;
+
+/// What an event says that somebody waited at least who was queued: zero means never queued.
+const QUEUED: Duration = Duration::from_nanos(1);
+
+/// What a demand led to.
+pub(crate) enum Demanded {
+    Lease(Lease),
+    Wait(Ticket),
+}
+
+impl Demanded {
+    /// Of what [`OriginPool::demand_into`] has left.
+    pub(crate) fn of(lease: Option<Lease>, ticket: Option<Ticket>) -> Self {
+        let leased = || lease.map(Self::Lease);
+        let demanded = ticket.map(Self::Wait).or_else(leased);
+        demanded.expect("either a ticket or a lease")
+    }
+}
+
+impl OriginPool {
+    /// Asks for a lease.
+    pub(crate) fn demand(self: &Arc<Self>, demand: Demand) -> Result<Demanded, KeepAliveError> {
+        let mut lease = None;
+        let ticket = self.demand_into(demand, &mut lease)?;
+        Ok(Demanded::of(lease, ticket))
+    }
+
+    /// Asks for a lease, and leaves it where it is wanted; a ticket if it has to be waited for.
+    #[inline]
+    pub(crate) fn demand_into(
+        self: &Arc<Self>,
+        demand: Demand,
+        lease: &mut Option<Lease>,
+    ) -> Result<Option<Ticket>, KeepAliveError> {
+        let now = Instant::now();
+        let admission = self.with(|inner| match inner.engine.demand(now, demand) {
+            Admission::Granted(grant) => {
+                let (conn, sender) = inner.checkout_locked(grant.resource);
+                *lease = Some(Lease::new(self.clone(), conn, sender, grant.reused, now));
+                Ok(None)
+            }
+            Admission::Queued(ticket) => Ok(Some(ticket)),
+            Admission::Refused(refusal) => Err(refusal),
+        });
+        match admission {
+            Ok(None) => {
+                let reused = lease.as_ref().is_some_and(Lease::reused);
+                self.observe_granted(Duration::ZERO, reused);
+                Ok(None)
+            }
+            Ok(Some(ticket)) => {
+                self.observe_queued();
+                Ok(Some(ticket))
+            }
+            Err(refusal) => Err(self.refused(refusal)),
+        }
+    }
+
+    /// Asks whether a ticket's turn has come.
+    pub(crate) fn poll_ticket(self: &Arc<Self>, ticket: Ticket, cx: &mut Context<'_>) -> Turn {
+        let now = Instant::now();
+        let polled = self.with(|inner| {
+            let reserved = inner.engine.is_reserved(ticket);
+            match inner.engine.poll(ticket, now, cx.waker()) {
+                Poll::Ready(Ok(mut grant)) => {
+                    grant.waited = grant.waited.max(QUEUED);
+                    Ok(Ok((inner.checkout_locked(grant.resource), grant)))
+                }
+                Poll::Ready(Err(mut refusal)) => {
+                    refusal.waited = refusal.waited.max(QUEUED);
+                    Ok(Err(refusal))
+                }
+                Poll::Pending => Err((inner.engine.deadline(ticket), reserved)),
+            }
+        });
+        match polled {
+            Ok(Ok((taken, grant))) => Turn::Come(Ok((self.lease(taken, grant, now), grant.waited))),
+            Ok(Err(refusal)) => Turn::Come(Err(self.refused(refusal))),
+            Err((deadline, false)) => Turn::At(deadline),
+            Err((deadline, true)) => Turn::Lost(deadline),
+        }
+    }
+
+    fn observe_queued(&self) {
+        if self.shared.observer.is_some() {
+            let queued = self.with(|inner| inner.engine.stats().queued);
+            let ahead = queued.saturating_sub(1);
+            self.observe(|| Event::Queued {
+                origin: &self.origin,
+                ahead,
+            });
+        }
+    }
+
+    fn lease(
+        self: &Arc<Self>,
+        (conn, sender): (Arc<Conn>, Sender),
+        grant: Grant,
+        now: Instant,
+    ) -> Lease {
+        self.observe_granted(grant.waited, grant.reused);
+        Lease::new(self.clone(), conn, sender, grant.reused, now)
+    }
+
+    #[inline]
+    fn observe_granted(&self, waited: Duration, reused: bool) {
+        self.observe(|| Event::Granted {
+            origin: &self.origin,
+            waited,
+            reused,
+        });
+    }
+
+    fn refused(&self, refusal: Refusal<DialFailure>) -> KeepAliveError {
+        let Refusal {
+            reason,
+            waited,
+            ahead,
+            error,
+            ..
+        } = refusal;
+        self.observe(|| Event::Refused {
+            origin: &self.origin,
+            reason,
+            waited,
+        });
+        let limit = self.shared.config.limit(&self.origin).get();
+        KeepAliveError::refused(reason, self.origin.clone(), (waited, ahead, limit), error)
+    }
+
+    /// The caller of a waiting ticket went away.
+    pub(crate) fn cancel(&self, ticket: Ticket, since: Instant) {
+        let now = Instant::now();
+        self.with(|inner| inner.engine.cancel(ticket, now));
+        self.observe(|| Event::Refused {
+            origin: &self.origin,
+            reason: RefuseReason::Cancelled,
+            waited: now.saturating_duration_since(since).max(QUEUED),
+        });
+    }
+}
+
+impl Inner {
+    /// Takes the sender of a granted connection.
+    #[inline]
+    fn checkout_locked(&mut self, granted: ResourceId) -> (Arc<Conn>, Sender) {
+        let entry = self.conns[granted.index()].as_mut();
+        let entry = entry.expect("a granted resource has an entry until it is gone");
+        let further = || entry.streams.clone().map(sender::stream);
+        let sender = entry.sender.take().or_else(further);
+        let sender = sender.expect("an idle connection's sender is in its entry");
+        (entry.conn.clone(), sender)
+    }
+}
