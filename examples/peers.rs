@@ -9,17 +9,21 @@
 //! whether every request was answered.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::Write;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
 use http::{Method, Request, Uri};
-use http_body_util::{BodyExt, Full};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tollgate::tls::{Alpn, TlsOptions};
@@ -49,6 +53,12 @@ struct Options {
     /// No POSTs, for servers that only serve files.
     #[arg(long)]
     only_get: bool,
+    /// A file that each response's body must equal, byte for byte, as it streams in.
+    #[arg(long)]
+    expect: Option<PathBuf>,
+    /// A file to POST each time, streamed.
+    #[arg(long)]
+    upload: Option<PathBuf>,
     /// HTTP/1.1 only, or HTTP/2 only; without it, what TLS agrees on.
     #[arg(long, value_enum)]
     only: Option<Version>,
@@ -64,6 +74,7 @@ enum Version {
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
     let options = Arc::new(Options::parse());
+    let files = Files::read(&options)?;
     let mut builder = Client::builder()
         .max_connections_per_origin(options.concurrency)
         .max_waiting(options.concurrency);
@@ -87,7 +98,7 @@ async fn main() -> Result<ExitCode, BoxError> {
             tokio::time::sleep(Duration::from_secs(options.pause)).await;
         }
         let began = Instant::now();
-        flood(&client, &options, &mut errors).await?;
+        flood(&client, &options, &files, &mut errors).await?;
         busy += began.elapsed();
     }
     let failed: u64 = errors.values().sum();
@@ -102,6 +113,7 @@ async fn main() -> Result<ExitCode, BoxError> {
 async fn flood(
     client: &Client,
     options: &Arc<Options>,
+    files: &Files,
     errors: &mut BTreeMap<String, u64>,
 ) -> Result<(), BoxError> {
     let started = Arc::new(AtomicU64::new(0));
@@ -109,6 +121,7 @@ async fn flood(
     for _ in 0..options.concurrency {
         let (client, options, started) =
             (client.clone(), Arc::clone(options), Arc::clone(&started));
+        let files = files.clone();
         workers.spawn(async move {
             let mut errors = BTreeMap::<String, u64>::new();
             loop {
@@ -116,7 +129,7 @@ async fn flood(
                 if nth >= options.requests / options.bursts.max(1) {
                     return errors;
                 }
-                if let Err(error) = exchange(&client, &options, nth).await {
+                if let Err(error) = exchange(&client, &options, &files, nth).await {
                     *errors.entry(describe(&*error)).or_default() += 1;
                 }
             }
@@ -130,20 +143,84 @@ async fn flood(
     Ok(())
 }
 
-async fn exchange(client: &Client, options: &Options, nth: u64) -> Result<(), BoxError> {
-    let mut request = Request::new(Full::new(Bytes::new()));
+async fn exchange(
+    client: &Client,
+    options: &Options,
+    files: &Files,
+    nth: u64,
+) -> Result<(), BoxError> {
+    let mut request = Request::new(Pieces(Bytes::new()));
     *request.uri_mut() = options.url.clone();
-    if nth % 10 == 9 && !options.only_get {
+    if let Some(upload) = &files.upload {
         *request.method_mut() = Method::POST;
-        *request.body_mut() = Full::new(Bytes::from_static(b"an invoice"));
+        *request.body_mut() = Pieces(upload.clone());
+    } else if nth % 10 == 9 && !options.only_get {
+        *request.method_mut() = Method::POST;
+        *request.body_mut() = Pieces(Bytes::from_static(b"an invoice"));
     }
     let response = client.request(request).await?;
     let status = response.status();
-    response.into_body().collect().await?;
-    if status.is_success() {
-        Ok(())
-    } else {
-        Err(format!("status {status}").into())
+    let mut body = response.into_body();
+    let mut at = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        if let Some(expected) = &files.expect
+            && expected.get(at..at + data.len()) != Some(&data[..])
+        {
+            return Err("a body is not what was expected".into());
+        }
+        at += data.len();
+    }
+    if !status.is_success() {
+        return Err(format!("status {status}").into());
+    }
+    match &files.expect {
+        Some(expected) if expected.len() != at => Err("a body is too short".into()),
+        _ => Ok(()),
+    }
+}
+
+/// What is sent and what must come back.
+#[derive(Clone)]
+struct Files {
+    expect: Option<Bytes>,
+    upload: Option<Bytes>,
+}
+
+impl Files {
+    fn read(options: &Options) -> std::io::Result<Self> {
+        let read = |path: &Option<PathBuf>| path.as_ref().map(std::fs::read).transpose();
+        Ok(Self {
+            expect: read(&options.expect)?.map(Bytes::from),
+            upload: read(&options.upload)?.map(Bytes::from),
+        })
+    }
+}
+
+/// A body of a known length that comes in pieces.
+struct Pieces(Bytes);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let len = self.0.len().min(64 * 1024);
+        let piece = (len > 0).then(|| Ok(Frame::data(self.0.split_to(len))));
+        Poll::Ready(piece)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
     }
 }
 

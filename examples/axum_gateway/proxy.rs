@@ -1,0 +1,116 @@
+//! The handler: one request to the upstream, its answer back, both bodies as they come.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
+use http::header::RETRY_AFTER;
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Uri};
+use tokio::net::TcpListener;
+use tollgate::{Client, Error, ErrorKind};
+use tower::BoxError;
+
+use crate::hop;
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Gateway {
+    client: Client,
+    upstream: Uri,
+}
+
+/// Serves until `stop` ends. Then takes no new connections, gives exchanges in progress `limit` to
+/// end, and cuts those that remain. Returns how many it cut.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    client: Client,
+    upstream: Uri,
+    stop: impl Future<Output = ()> + Send + 'static,
+    limit: Duration,
+) -> Result<usize, BoxError> {
+    let gateway = Gateway {
+        client: client.clone(),
+        upstream,
+    };
+    let router = Router::new().fallback(proxy).with_state(gateway);
+    // A head that waits for the acknowledgement of another costs 40 ms.
+    let listener = listener.tap_io(|tcp| drop(tcp.set_nodelay(true)));
+    let (stopping, stopped) = tokio::sync::oneshot::channel();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
+        stop.await;
+        // Whoever listens for it is this function.
+        let _nobody = stopping.send(());
+    });
+    let mut server = tokio::spawn(server.into_future());
+    let ended = tokio::select! {
+        ended = &mut server => Some(ended),
+        _ = stopped => tokio::time::timeout(limit, &mut server).await.ok(),
+    };
+    // The callers first, the pool after them: nobody is refused who was let in.
+    let cut = client.drain(Duration::ZERO).await;
+    if let Some(ended) = ended {
+        ended??;
+    }
+    Ok(cut)
+}
+
+async fn proxy(
+    State(gateway): State<Gateway>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+) -> Response {
+    if request.method() == Method::CONNECT {
+        return StatusCode::NOT_IMPLEMENTED.into_response();
+    }
+    let Some(uri) = at(&gateway.upstream, request.uri()) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    *request.uri_mut() = uri;
+    let version = request.version();
+    hop::request(request.headers_mut(), version, peer.ip());
+    match gateway.client.request(request).await {
+        Ok(mut response) => {
+            let version = response.version();
+            hop::response(response.headers_mut(), version);
+            // If it breaks off, so does what the caller reads: the status is long gone.
+            response.map(Body::new)
+        }
+        Err(error) => failure(&error),
+    }
+}
+
+/// The path that was asked for, at the upstream.
+fn at(upstream: &Uri, asked: &Uri) -> Option<Uri> {
+    let mut parts = upstream.clone().into_parts();
+    let path = asked.path_and_query().cloned();
+    parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).ok()
+}
+
+/// What a caller is told: the kind, and nothing of what lies behind the gateway.
+fn failure(error: &Error) -> Response {
+    tracing::warn!(%error, "no response");
+    let kind = error.kind();
+    let mut response = (status(error), kind.label()).into_response();
+    if kind == ErrorKind::QueueFull {
+        response.headers_mut().insert(RETRY_AFTER, 1.into());
+    }
+    response
+}
+
+fn status(error: &Error) -> StatusCode {
+    match error.kind() {
+        ErrorKind::InvalidRequest => StatusCode::BAD_REQUEST,
+        _ if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
+        // Nothing was sent: another instance may be asked. Else the upstream may have acted.
+        ErrorKind::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        _ if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_GATEWAY,
+    }
+}
