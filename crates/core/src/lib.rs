@@ -31,3 +31,7 @@ pub use origin::{HasOrigin, Origin, OriginRef, ParseOriginError};
 pub use phase::{Phase, PhaseSlot};
 pub use reason::{Classified, CloseReason, ConnectErrorKind, RefuseReason};
 pub use timings::Timings;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
