@@ -9,6 +9,7 @@
 //! * [`CloseReason`], [`RefuseReason`] and [`ConnectErrorKind`]: closed lists that metrics,
 //!   snapshots and errors agree on;
 //! * [`phase`]: how a connector that is still pending tells the layer above which phase it is in;
+//! * [`wait`]: how a layer that queues inside its call tells how long a request waited;
 //! * [`late`]: how a resolver tells the dial that asked it of addresses that are still to come;
 //! * [`error`]: the search through an error's chain of sources.
 //!
@@ -23,6 +24,7 @@ mod origin;
 pub mod phase;
 mod reason;
 mod timings;
+pub mod wait;
 
 pub use dial_info::{Attempt, AttemptOutcome, DialInfo};
 pub use error::BoxError;

@@ -1,9 +1,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
+use tollgate_core::wait;
 
 use crate::measure::MeasureUntil;
 use crate::service_series::{InFlight, Outcome};
@@ -12,18 +13,30 @@ pin_project! {
     /// The future of [`QueueMetrics`](crate::QueueMetrics). Dropped before it is ready, it counts
     /// as cancelled.
     pub struct QueueMetricsFuture<F, U> {
-        // Before the guard, so that the gauge falls when the request is really gone.
+        // `None` once it is dropped.
         #[pin]
-        inner: F,
+        inner: Option<F>,
         in_flight: Option<InFlight>,
         until: PhantomData<fn() -> U>,
+    }
+
+    impl<F, U> PinnedDrop for QueueMetricsFuture<F, U> {
+        // What is below first: what it waited until now counts, and the gauge falls when the
+        // request is really gone.
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let ((), waited) = wait::scope(|| this.inner.set(None));
+            if let Some(in_flight) = this.in_flight {
+                in_flight.waited_below(waited);
+            }
+        }
     }
 }
 
 impl<F, U> QueueMetricsFuture<F, U> {
     pub(crate) fn new(inner: F, in_flight: InFlight) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
             in_flight: Some(in_flight),
             until: PhantomData,
         }
@@ -39,9 +52,17 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(this.inner.poll(cx));
+        let inner = this.inner.as_pin_mut().expect("it is there until the drop");
+        let (polled, waited) = wait::scope(|| inner.poll(cx));
+        if let Some(in_flight) = this.in_flight {
+            in_flight.waited_below(waited);
+        }
+        let Poll::Ready(result) = polled else {
+            return Poll::Pending;
+        };
         let in_flight = this.in_flight.take();
-        let in_flight = in_flight.expect("a future is not polled after it was ready");
+        let mut in_flight = in_flight.expect("a future is not polled after it was ready");
+        in_flight.answered();
         Poll::Ready(match result {
             Ok(response) => Ok(U::measure(response, in_flight)),
             Err(error) => {

@@ -48,11 +48,9 @@
 //! # Where it goes in the stack
 //!
 //! The layer measures what is *below* it. Outermost, its wait covers every layer that says in
-//! `poll_ready` that it is not ready, such as tower's `ConcurrencyLimit` or `Buffer`. A layer that
-//! is always ready and queues inside of its call, as Tollgate's do, is in the request's duration
-//! instead; it tells its wait to its observer, which `PoolMetrics` is, and a
-//! [`Timings`](tollgate_core::Timings) in the response's extensions adds its part to the layer's
-//! wait.
+//! `poll_ready` that it is not ready, such as tower's `ConcurrencyLimit` or `Buffer`, and every
+//! layer that queues inside its call and tells of it through [`wait`](tollgate_core::wait), as
+//! Tollgate's do, however the call ends. Any other wait is in the request's duration alone.
 //!
 //! # Differences from tower-http's `InFlightRequestsLayer`
 //!

@@ -2,7 +2,6 @@
 
 use http::Response;
 use http_body::Body;
-use tollgate_core::Timings;
 
 use crate::body::QueueMetricsBody;
 use crate::service_series::{InFlight, Outcome};
@@ -21,8 +20,6 @@ pub trait MeasureUntil<R> {
 }
 
 /// Until the body of an [`http::Response`] has ended, failed or been dropped. The default.
-///
-/// A [`Timings`] in the response's extensions adds its `queued` to the wait.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct BodyEnd;
@@ -30,10 +27,7 @@ pub struct BodyEnd;
 impl<B: Body> MeasureUntil<Response<B>> for BodyEnd {
     type Measured = Response<QueueMetricsBody<B>>;
 
-    fn measure(response: Response<B>, mut in_flight: InFlight) -> Self::Measured {
-        if let Some(timings) = response.extensions().get::<Timings>() {
-            in_flight.waited_below(timings.queued);
-        }
+    fn measure(response: Response<B>, in_flight: InFlight) -> Self::Measured {
         response.map(|body| QueueMetricsBody::new(body, in_flight))
     }
 }

@@ -94,7 +94,7 @@ impl Drop for Waiting {
 pub struct InFlight {
     series: Arc<ServiceSeries>,
     since: Instant,
-    /// The wait in `poll_ready`, until it is recorded.
+    /// The wait so far, until it is recorded.
     waited: Option<Duration>,
     outcome: Outcome,
 }
@@ -110,10 +110,17 @@ impl InFlight {
         }
     }
 
-    /// The answer is there, and the layers below say that the request was queued for this long.
-    pub fn waited_below(&mut self, queued: Duration) {
+    /// The layers below say that the request was queued for this long.
+    pub(crate) fn waited_below(&mut self, queued: Duration) {
+        if let Some(waited) = &mut self.waited {
+            *waited = waited.saturating_add(queued);
+        }
+    }
+
+    /// The answer is there: nothing waits any more.
+    pub(crate) fn answered(&mut self) {
         if let Some(waited) = self.waited.take() {
-            self.series.waits.record(waited + queued);
+            self.series.waits.record(waited);
         }
     }
 
@@ -125,7 +132,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.waited_below(Duration::ZERO);
+        self.answered();
         self.series.in_flight.fall();
         self.series.durations.record(self.since.elapsed());
         self.series.outcomes.add(self.outcome as usize);

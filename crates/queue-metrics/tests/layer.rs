@@ -14,7 +14,7 @@ use http::Response;
 use http_body_util::Empty;
 use tokio::time::{advance, sleep};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
-use tollgate_core::Timings;
+use tollgate_core::wait;
 use tollgate_queue_metrics::{QueueMetrics, QueueMetricsLayer, ServiceStats};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_test::mock;
@@ -83,21 +83,46 @@ async fn a_request_that_need_not_wait_counts_as_a_wait_of_zero() {
     assert_eq!((stats.waits.count, stats.waits.sum), (1, Duration::ZERO));
 }
 
+/// Waits inside its call, as a pool does, and tells of it also when its caller leaves.
+struct Queued(Duration);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        wait::add(self.0);
+    }
+}
+
+async fn queues(ends: Result<(), &'static str>) -> Result<Response<Empty<Bytes>>, &'static str> {
+    let queued = Queued(ms(20));
+    sleep(ms(20)).await;
+    drop(queued);
+    sleep(ms(5)).await;
+    ends.map(|()| Response::default())
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_layers_below_waited_is_added() {
     let layer = QueueMetricsLayer::new("billing");
-    let service = layer.layer(service_fn(|()| async {
-        sleep(ms(25)).await;
-        let mut timings = Timings::default();
-        timings.queued = ms(20);
-        let mut response = Response::new(Empty::<Bytes>::new());
-        response.extensions_mut().insert(timings);
-        Ok::<_, Infallible>(response)
-    }));
+    let service = layer.layer(service_fn(|()| queues(Ok(()))));
     service.oneshot(()).await.unwrap();
     let stats = layer.snapshot();
     assert_eq!((stats.waits.count, stats.waits.sum), (1, ms(20)));
     assert_eq!(stats.durations.sum, ms(25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_layers_below_waited_is_added_to_what_fails_or_is_given_up_too() {
+    let layer = QueueMetricsLayer::new("billing");
+    let fails = layer.layer(service_fn(|()| queues(Err("refused after a wait"))));
+    assert!(fails.oneshot(()).await.is_err());
+    assert_eq!(layer.snapshot().waits.sum, ms(20));
+
+    let mut left = task::spawn(layer.layer(service_fn(|()| queues(Ok(())))).oneshot(()));
+    assert_pending!(left.poll());
+    drop(left);
+    let stats = layer.snapshot();
+    assert_eq!((stats.waits.count, stats.waits.sum), (2, ms(40)));
+    assert_eq!((stats.error, stats.cancelled), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
