@@ -29,7 +29,7 @@ impl Metrics {
             exporter = exporter.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)?;
         }
         Ok(Self {
-            pool: Arc::new(PoolMetrics::new()),
+            pool: Arc::new(PoolMetrics::new().with_recommendation()),
             layer: QueueMetricsLayer::new("flood"),
             page: exporter.install_recorder()?,
         })

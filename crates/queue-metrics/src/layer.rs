@@ -123,7 +123,7 @@ impl<U: 'static> Report for QueueMetricsLayer<U> {
             self.described.once(&writer, Self::metrics());
             let to = writer.labels(&self.labels());
             to.gauge(&names::SERVICE_QUEUED_REQUESTS, None, series.queued.len());
-            let peak = series.queued.take_peak();
+            let peak = series.queued.report_peak();
             to.gauge(&names::SERVICE_QUEUED_REQUESTS_PEAK, None, peak);
             to.gauge(
                 &names::SERVICE_ACTIVE_REQUESTS,

@@ -9,7 +9,8 @@
 //! * [`QueueMetricsLayer`], around any Tower service: who waits in `poll_ready`, what is in flight
 //!   until the response body has ended, and how it ended;
 //! * [`PoolMetrics`], an [`Observer`](tollgate_core::Observer) of a pool, a resolver or a limit:
-//!   queue, connections, dials and DNS, per origin.
+//!   queue, connections, dials and DNS, per origin. A pool and a request limit above it count each
+//!   request, so each wants a `PoolMetrics` of its own, under a [name](PoolMetrics::pool).
 //!
 //! Both count in atomics of their own, which a snapshot reads without any recorder, and
 //! [`spawn_report`] carries the numbers to the recorder of the `metrics` facade that is installed
@@ -62,7 +63,8 @@
 //! Report about twice as often as you are scraped: [`REPORT_EVERY`] is 10 s. Configure your
 //! exporter with [`names::buckets`], or it makes summaries of the histograms, which cannot be added
 //! up. [`MAX_ORIGINS`] bounds the series; group origins that come and go with
-//! [`PoolMetrics::group_by`]. A Grafana dashboard and Prometheus alert rules are in the crate's
+//! [`PoolMetrics::group_by`]. How many connections an origin wants, [`PoolMetrics::advise`] computes
+//! from the load that it had: it advises, and nothing follows by itself. A Grafana dashboard and Prometheus alert rules are in the crate's
 //! `dashboards` folder.
 //!
 //! # Backpressure and clones
@@ -92,9 +94,10 @@
 //! | `http_client_connections_opening` | gauge | 1 |  | a dial starts, ends |
 //! | `http_client_connections_draining` | gauge | 1 |  | a connection begins to drain, is closed |
 //! | `http_client_connections_limit` | gauge | 1 |  | the pool meets an origin, forgets it, gets another limit |
+//! | `http_client_connections_recommended` | gauge | 1 |  | a report, [if opted in](PoolMetrics::with_recommendation) |
 //! | `http_client_active_requests` | gauge | 1 |  | a lease is granted, released |
 //! | `http_client_queued_requests` | gauge | 1 |  | a request begins to wait, stops waiting |
-//! | `http_client_queued_requests_peak` | gauge | 1 |  | more wait than since the last report |
+//! | `http_client_queued_requests_peak` | gauge | 1 |  | more wait than since three reports ago |
 //! | `http_client_request_time_in_queue_seconds` | histogram | s |  | a lease is granted, or refused after a wait |
 //! | `http_client_queue_rejections_total` | counter | 1 | `reason` | a lease is refused |
 //! | `http_client_connection_use_seconds` | histogram | s |  | a lease is released |
@@ -109,22 +112,27 @@
 //! | `dns_cache_requests_total` | counter | 1 | `result` | the DNS cache is asked |
 //! | `http_client_origins_overflowed` | gauge | 1 |  | an origin beyond the maximum is met |
 //! | `tower_service_queued_requests` | gauge | 1 |  | `poll_ready` is pending, is not any more |
-//! | `tower_service_queued_requests_peak` | gauge | 1 |  | more wait than since the last report |
+//! | `tower_service_queued_requests_peak` | gauge | 1 |  | more wait than since three reports ago |
 //! | `tower_service_active_requests` | gauge | 1 |  | a call starts, its body ends |
 //! | `tower_service_time_in_queue_seconds` | histogram | s |  | the answer is there, or the wait ends without one |
 //! | `tower_service_request_duration_seconds` | histogram | s |  | a request ends |
 //! | `tower_service_requests_total` | counter | 1 | `outcome` | a request ends: `ok`, `error`, `cancelled` |
 //!
-//! Counters and gauges of an origin are there, at zero, from its first event on, so an alert sees
-//! the first refusal. Histograms are there from their first sample on. Counters and gauges are as
-//! old as the last report, histograms too: see ADR 0001 in the repository for why.
+//! Counters and gauges of an origin are there from the first report after its first event on, so
+//! that `rate` sees the first refusal of an origin that has been scraped before: what came before
+//! its first scrape no rate can show. Histograms are there from their first sample on. Counters,
+//! gauges and histograms are as old as the last report: see ADR 0001 in the repository for why. A
+//! peak is in three reports, so that no burst falls between two scrapes.
 
+mod advice;
 mod body;
 mod dns_series;
 mod future;
 mod guard;
 mod histogram;
 mod layer;
+mod limit;
+mod load;
 mod loud;
 mod measure;
 pub mod names;
@@ -141,6 +149,7 @@ mod spelling;
 mod table;
 mod trace_events;
 
+pub use advice::{Advice, Verdict};
 pub use body::QueueMetricsBody;
 pub use future::QueueMetricsFuture;
 pub use layer::QueueMetricsLayer;

@@ -86,13 +86,15 @@ table! {
     CONNECTIONS_DRAINING = Gauge Count "http_client_connections_draining" "http.client.connections_draining"
         [] &[], "Connections that take no more requests and live beside their replacement for those they have.";
     CONNECTIONS_LIMIT = Gauge Count "http_client_connections_limit" "http.client.connections_limit"
-        [] &[], "The maximum of connections, of a group the sum of its origins'; absent until it is told.";
+        [] &[], "The maximum of connections, of a group the sum of its origins'; absent until it is told, 0 once it is forgotten.";
+    CONNECTIONS_RECOMMENDED = Gauge Count "http_client_connections_recommended" "http.client.connections_recommended"
+        [] &[], "Connections with which one request in a hundred would wait, from the load of five minutes; off by default.";
     ACTIVE_REQUESTS = Gauge Count "http_client_active_requests" "http.client.active_requests"
         [] &[], "Requests that hold a lease, to the end of the response body.";
     QUEUED_REQUESTS = Gauge Count "http_client_queued_requests" "http.client.queued_requests"
         [] &[], "Requests that wait for a connection: the one to look at first.";
     QUEUED_REQUESTS_PEAK = Gauge Count "http_client_queued_requests_peak" "http.client.queued_requests_peak"
-        [] &[], "The most requests that waited at once since the last report.";
+        [] &[], "The most requests that waited at once since three reports ago.";
     TIME_IN_QUEUE = Histogram Seconds "http_client_request_time_in_queue_seconds" "http.client.request.time_in_queue"
         [] WAIT_BUCKETS, "How long requests waited for a connection: zeros included, and refusals that waited.";
     QUEUE_REJECTIONS = Counter Count "http_client_queue_rejections_total" "http.client.queue_rejections"
@@ -122,7 +124,7 @@ table! {
     SERVICE_QUEUED_REQUESTS = Gauge Count "tower_service_queued_requests" "tower.service.queued_requests"
         [] &[], "Callers that wait in poll_ready.";
     SERVICE_QUEUED_REQUESTS_PEAK = Gauge Count "tower_service_queued_requests_peak" "tower.service.queued_requests_peak"
-        [] &[], "The most callers that waited in poll_ready at once since the last report.";
+        [] &[], "The most callers that waited in poll_ready at once since three reports ago.";
     SERVICE_ACTIVE_REQUESTS = Gauge Count "tower_service_active_requests" "tower.service.active_requests"
         [] &[], "Requests in flight, to the end of the response body.";
     SERVICE_TIME_IN_QUEUE = Histogram Seconds "tower_service_time_in_queue_seconds" "tower.service.time_in_queue"
@@ -146,10 +148,10 @@ pub const SERVICE_LABEL: &str = "service";
 /// The label with the pool's name, if it has one.
 pub const POOL_LABEL: &str = "pool";
 
-/// Every histogram with its buckets, to configure an exporter with.
+/// Every histogram with its buckets, under both of its names, to configure an exporter with.
 ///
 /// Without configured buckets `metrics-exporter-prometheus` renders histograms as summaries, whose
-/// quantiles cannot be added up over instances:
+/// quantiles cannot be added up over instances. Matched by suffix, they hold with a prefix too:
 ///
 /// ```
 /// use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
@@ -162,5 +164,5 @@ pub const POOL_LABEL: &str = "pool";
 /// ```
 pub fn buckets() -> impl Iterator<Item = (&'static str, &'static [f64])> {
     let histograms = ALL.iter().filter(|metric| metric.kind == Kind::Histogram);
-    histograms.map(|metric| (metric.name, metric.buckets))
+    histograms.flat_map(|metric| [metric.name, metric.otel].map(|name| (name, metric.buckets)))
 }

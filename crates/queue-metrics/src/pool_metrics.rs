@@ -67,7 +67,10 @@ impl PoolMetrics {
     /// Metrics of [`MAX_ORIGINS`] origins, under the names of [`names`].
     pub fn new() -> Self {
         Self {
-            spelling: Spelling::without(&names::CONNECTION_DURATION),
+            spelling: Spelling::without(&[
+                &names::CONNECTION_DURATION,
+                &names::CONNECTIONS_RECOMMENDED,
+            ]),
             described: Described::default(),
             pool: None,
             default_limit: 0,
@@ -110,9 +113,19 @@ impl PoolMetrics {
     /// Adds [`names::CONNECTION_DURATION`], which knows a connection only once it is closed and so
     /// says nothing of those that live long.
     #[must_use]
-    pub fn with_connection_duration(mut self) -> Self {
-        let opted_in = names::CONNECTION_DURATION.name;
-        self.spelling.without.retain(|name| *name != opted_in);
+    pub fn with_connection_duration(self) -> Self {
+        self.with_metric(&names::CONNECTION_DURATION)
+    }
+
+    /// Adds [`names::CONNECTIONS_RECOMMENDED`]: what [`advise`](Self::advise) says at each report,
+    /// as long as there is enough to say it from.
+    #[must_use]
+    pub fn with_recommendation(self) -> Self {
+        self.with_metric(&names::CONNECTIONS_RECOMMENDED)
+    }
+
+    fn with_metric(mut self, opted_in: &Metric) -> Self {
+        self.spelling.without.retain(|name| *name != opted_in.name);
         self
     }
 
@@ -144,20 +157,21 @@ impl PoolMetrics {
         self
     }
 
-    /// Reports `limit` connections for every origin whose limit neither its pool's events tell, as
-    /// those of Tollgate's do, nor [`set_limit`](PoolMetrics::set_limit).
+    /// Reports `limit` connections for every origin, and every group, whose limit neither its pool's
+    /// events tell, as those of Tollgate's do, nor [`set_limit`](PoolMetrics::set_limit).
     #[must_use]
     pub fn connections_limit(mut self, limit: usize) -> Self {
         self.default_limit = limit as u64;
         self
     }
 
-    /// Reports `limit` connections for this origin, whatever its pool says. Its series appear with
-    /// it.
+    /// Reports `limit` connections for this origin, whatever its pool says, and for the whole of
+    /// its group if it is in one. Its series appear with it. An origin beyond the
+    /// [maximum](PoolMetrics::max_origins) has none, and nothing is reported.
     pub fn set_limit(&self, origin: &Origin, limit: usize) {
-        self.with(origin, |series| {
-            series.limit_told.store(limit as u64, Relaxed);
-        });
+        if let Found::Own(entry) = self.find(origin) {
+            entry.series.limit.tell(limit as u64);
+        }
     }
 
     fn with<R>(&self, origin: &Origin, with: impl Fn(&OriginSeries) -> R) -> R {
@@ -167,16 +181,18 @@ impl PoolMetrics {
         }
     }
 
-    #[cold]
-    fn resolve<R>(&self, origin: &Origin, with: impl Fn(&OriginSeries) -> R) -> R {
+    pub(crate) fn find(&self, origin: &Origin) -> Found<OriginSeries> {
         let name = match &self.group {
             Some(group) => group(origin),
             None => origin.host().into(),
         };
-        let found = self
-            .origins
-            .find_or_add(&name, origin.port(), self.max_origins);
-        match found {
+        self.origins
+            .find_or_add(&name, origin.port(), self.max_origins)
+    }
+
+    #[cold]
+    fn resolve<R>(&self, origin: &Origin, with: impl Fn(&OriginSeries) -> R) -> R {
+        match self.find(origin) {
             Found::Own(entry) => {
                 let done = with(&entry.series);
                 let max = MAX_RESOLVED.max(2 * self.max_origins);
@@ -197,7 +213,7 @@ impl PoolMetrics {
 impl Observer for PoolMetrics {
     fn on_event(&self, event: &Event<'_>) {
         match *event {
-            Event::Queued { origin, .. } => self.with(origin, |s| s.queued.enter()),
+            Event::Queued { origin, .. } => self.with(origin, OriginSeries::queued),
             Event::Granted {
                 origin,
                 waited,

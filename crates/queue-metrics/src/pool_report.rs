@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use metrics::SharedString;
+use tokio::time::Instant;
 use tollgate_core::{CloseReason, ConnectErrorKind, RefuseReason};
 
+use crate::advice::{Advice, advise};
 use crate::dns_series::{DnsSeries, RESULTS};
-use crate::guard::{Entry, OTHER};
+use crate::guard::{Entry, Found, OTHER};
 use crate::names::{self, Metric};
 use crate::pool_metrics::PoolMetrics;
 use crate::report::{Report, SLICE};
@@ -83,8 +85,36 @@ impl PoolMetrics {
         } else {
             self.default_limit
         };
-        let sources = [series.limit_told.load(Relaxed), series.limit.get(), default];
+        let sources = [series.limit.get(), default];
         sources.into_iter().find(|limit| *limit > 0)
+    }
+
+    /// How many connections `origin` wants, from what it was asked for in the last five minutes, or
+    /// since the last look if that is longer ago: each look, and each report if they are to
+    /// [recommend](Self::with_recommendation), leaves something to compare the next one with.
+    ///
+    /// `None` before the second look, from fewer than 1,000 requests, and for an origin without
+    /// series of its own. Nothing follows the advice by itself.
+    ///
+    /// ```
+    /// # use tollgate_queue_metrics::PoolMetrics;
+    /// # let metrics = PoolMetrics::new();
+    /// if let Some(advice) = metrics.advise(&"https://billing.internal".parse()?) {
+    ///     println!("{} connections: {:?}", advice.connections, advice.verdict);
+    /// }
+    /// # Ok::<_, tollgate_core::ParseOriginError>(())
+    /// ```
+    pub fn advise(&self, origin: &tollgate_core::Origin) -> Option<Advice> {
+        match self.find(origin) {
+            Found::Own(entry) => self.advice_for(&entry),
+            Found::Other(_) => None,
+        }
+    }
+
+    fn advice_for(&self, origin: &Origin) -> Option<Advice> {
+        let series = &origin.series;
+        let (span, totals) = series.load.lately(Instant::now(), series.totals())?;
+        advise(&totals, span, self.limit_of(origin), 1)
     }
 
     fn origin_labels(&self, origin: &Origin) -> Vec<(&'static str, SharedString)> {
@@ -118,15 +148,20 @@ impl PoolMetrics {
         to.gauge(&names::OPEN_CONNECTIONS, Some((names::STATE, "idle")), idle);
         to.gauge(&names::CONNECTIONS_OPENING, None, series.opening.get());
         to.gauge(&names::CONNECTIONS_DRAINING, None, series.draining.get());
-        if let Some(limit) = self.limit_of(origin) {
+        if let Some(limit) = self.limit_of(origin).or_else(|| series.limit.none()) {
             to.gauge(&names::CONNECTIONS_LIMIT, None, limit);
+        }
+        if self.spelling.has(&names::CONNECTIONS_RECOMMENDED)
+            && let Some(advice) = self.advice_for(origin)
+        {
+            to.gauge(&names::CONNECTIONS_RECOMMENDED, None, advice.connections);
         }
         to.gauge(&names::ACTIVE_REQUESTS, None, series.in_flight.get());
         to.gauge(&names::QUEUED_REQUESTS, None, series.queued.len());
         to.gauge(
             &names::QUEUED_REQUESTS_PEAK,
             None,
-            series.queued.take_peak(),
+            series.queued.report_peak(),
         );
         to.counter(
             &names::CONNECTIONS_OPENED,

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use tollgate_core::{CloseReason, ConnectErrorKind, DialInfo, RefuseReason};
 
+use crate::advice::Totals;
 use crate::histogram::Histogram;
+use crate::limit::Limit;
+use crate::load::Load;
 
 /// A value that goes up and down. Events of different tasks can overtake each other, so it may be
 /// negative for a moment; it reads as zero then.
@@ -17,8 +20,9 @@ impl Level {
         unsigned(self.0.fetch_add(1, Relaxed) + 1)
     }
 
-    pub(crate) fn fall(&self) {
-        self.0.fetch_sub(1, Relaxed);
+    /// What it was.
+    pub(crate) fn fall(&self) -> u64 {
+        unsigned(self.0.fetch_sub(1, Relaxed))
     }
 
     /// One of the things that the level adds up was `from` and is `to`.
@@ -39,16 +43,26 @@ fn unsigned(level: i64) -> u64 {
     level.max(0).unsigned_abs()
 }
 
-/// A level and the highest it was since somebody asked.
+/// A level, and the highest that it was of late.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     now: Level,
     peak: AtomicU64,
+    /// The peaks of the reports before. A scrape reads the last report alone, so a burst has to be
+    /// in as many as may come between two scrapes.
+    earlier: [AtomicU64; PEAK_REPORTS - 1],
 }
 
+/// How many reports a peak is in: 30 s at [`REPORT_EVERY`](crate::REPORT_EVERY), the longest that
+/// Prometheus usually scrapes at.
+pub(crate) const PEAK_REPORTS: usize = 3;
+
 impl Queue {
-    pub(crate) fn enter(&self) {
-        self.peak.fetch_max(self.now.rise(), Relaxed);
+    /// How many there are with this one.
+    pub(crate) fn enter(&self) -> u64 {
+        let now = self.now.rise();
+        self.peak.fetch_max(now, Relaxed);
+        now
     }
 
     pub(crate) fn leave(&self) {
@@ -59,13 +73,22 @@ impl Queue {
         self.now.get()
     }
 
+    /// The peak since the last report, and of the reports before it that show it too.
     pub(crate) fn peak(&self) -> u64 {
-        self.peak.load(Relaxed)
+        let earlier = self.earlier.iter().map(|peak| peak.load(Relaxed));
+        earlier.fold(self.peak.load(Relaxed), u64::max)
     }
 
-    /// The peak, which starts again from those who wait now.
-    pub(crate) fn take_peak(&self) -> u64 {
-        self.peak.swap(self.len(), Relaxed)
+    /// The peak for a report, after which it starts again from those who wait.
+    pub(crate) fn report_peak(&self) -> u64 {
+        let reported = self.peak();
+        let last = self.peak.swap(0, Relaxed);
+        // Not in the swap: who entered between the two would be lost.
+        self.peak.fetch_max(self.len(), Relaxed);
+        self.earlier
+            .iter()
+            .fold(last, |last, peak| peak.swap(last, Relaxed));
+        reported
     }
 }
 
@@ -102,10 +125,7 @@ pub(crate) struct OriginSeries {
     pub(crate) opening: Level,
     pub(crate) open: Level,
     pub(crate) draining: Level,
-    /// What the pools say, the limits of all origins of this series together.
-    pub(crate) limit: Level,
-    /// What the application says, zero until it does: it wins.
-    pub(crate) limit_told: AtomicU64,
+    pub(crate) limit: Limit,
     /// Grants of a connection that had served before, and of one that had not: every grant is one.
     pub(crate) reused: AtomicU64,
     pub(crate) fresh: AtomicU64,
@@ -118,6 +138,7 @@ pub(crate) struct OriginSeries {
     pub(crate) uses: Histogram,
     pub(crate) lifetimes: Histogram,
     pub(crate) phases: [Histogram; PHASES.len()],
+    pub(crate) load: Load,
 }
 
 impl Default for OriginSeries {
@@ -128,8 +149,7 @@ impl Default for OriginSeries {
             opening: Level::default(),
             open: Level::default(),
             draining: Level::default(),
-            limit: Level::default(),
-            limit_told: AtomicU64::new(0),
+            limit: Limit::default(),
             reused: AtomicU64::new(0),
             fresh: AtomicU64::new(0),
             opened: AtomicU64::new(0),
@@ -141,13 +161,23 @@ impl Default for OriginSeries {
             uses: Histogram::of_waits(),
             lifetimes: Histogram::of_lifetimes(),
             phases: std::array::from_fn(|_| Histogram::of_waits()),
+            load: Load::default(),
         }
     }
 }
 
 impl OriginSeries {
+    pub(crate) fn queued(&self) {
+        let queued = self.queued.enter();
+        let others = self.in_flight.get() + queued.saturating_sub(1);
+        self.load.arrived(others);
+    }
+
     pub(crate) fn granted(&self, waited: Duration, reused: bool) {
-        self.in_flight.rise();
+        let in_flight = self.in_flight.rise();
+        if waited.is_zero() {
+            self.load.arrived(in_flight.saturating_sub(1));
+        }
         let counter = if reused { &self.reused } else { &self.fresh };
         counter.fetch_add(1, Relaxed);
         self.left_queue(waited);
@@ -171,7 +201,9 @@ impl OriginSeries {
     }
 
     pub(crate) fn released(&self, held: Duration) {
-        self.in_flight.fall();
+        if 2 * self.in_flight.fall() > self.limit.get() {
+            self.load.ended_busy(held);
+        }
         self.uses.record(held);
     }
 
@@ -200,6 +232,18 @@ impl OriginSeries {
         self.open.fall();
         self.closed.add(reason as usize);
         self.lifetimes.record(age);
+    }
+
+    /// What happened until now, but for what [`Load`] knows itself.
+    pub(crate) fn totals(&self) -> Totals {
+        let uses = self.uses.distribution();
+        Totals {
+            // Who waits has come, and is not yet among the waits.
+            arrivals: self.waits.distribution().count + self.queued.len(),
+            uses: uses.count,
+            use_nanos: u64::try_from(uses.sum.as_nanos()).unwrap_or(u64::MAX),
+            ..Totals::default()
+        }
     }
 
     /// Active and idle connections, which are the open ones: exact where a connection serves one

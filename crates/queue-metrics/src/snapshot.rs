@@ -52,7 +52,7 @@ pub struct OriginStats {
     pub draining: u64,
     /// Requests waiting.
     pub queued: u64,
-    /// The most that waited at once since the last report.
+    /// The most that waited at once since three reports ago.
     pub queued_peak: u64,
     /// Requests that got a lease.
     pub granted: u64,
@@ -110,7 +110,7 @@ pub struct ServiceStats {
     pub service: String,
     /// Callers that wait in `poll_ready`.
     pub queued: u64,
-    /// The most that waited at once since the last report.
+    /// The most that waited at once since three reports ago.
     pub queued_peak: u64,
     /// Requests in flight.
     pub in_flight: u64,

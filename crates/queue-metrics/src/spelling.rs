@@ -31,14 +31,14 @@ pub(crate) struct Spelling {
 }
 
 impl Spelling {
-    pub(crate) fn without(metric: &Metric) -> Self {
+    pub(crate) fn without(metrics: &[&Metric]) -> Self {
         Self {
-            without: vec![metric.name],
+            without: metrics.iter().map(|metric| metric.name).collect(),
             ..Self::default()
         }
     }
 
-    fn has(&self, metric: &Metric) -> bool {
+    pub(crate) fn has(&self, metric: &Metric) -> bool {
         !self.without.contains(&metric.name)
     }
 

@@ -2,23 +2,42 @@
 
 mod common;
 
-use common::{Tell, dns_cache, ms, origin};
-use tollgate_queue_metrics::PoolMetrics;
+use common::{Tell, dns_cache, ms, one_of_everything, origin};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tollgate_queue_metrics::names::{self, Kind};
+use tollgate_queue_metrics::{Naming, PoolMetrics};
 
 #[test]
-fn buckets_are_there_for_each_histogram() {
+fn buckets_are_there_for_each_histogram_in_both_spellings_and_with_a_prefix() {
+    let mut builder = PrometheusBuilder::new();
+    for (name, buckets) in names::buckets() {
+        let matcher = Matcher::Suffix(name.to_owned());
+        builder = builder.set_buckets_for_metric(matcher, buckets).unwrap();
+    }
+    let recorder = builder.build_recorder();
+    for naming in [Naming::Prometheus, Naming::OpenTelemetry] {
+        let metrics = PoolMetrics::new().naming(naming).prefix("shop_");
+        let metrics = metrics.with_connection_duration();
+        one_of_everything(&metrics);
+        metrics::with_local_recorder(&recorder, || metrics.report());
+    }
+    let page = recorder.handle().render();
     let histograms = names::ALL
         .iter()
-        .filter(|metric| metric.kind == Kind::Histogram);
-    assert_eq!(names::buckets().count(), histograms.count());
+        .filter(|metric| metric.kind == Kind::Histogram && !metric.name.starts_with("tower_"));
+    for metric in histograms {
+        for name in [metric.name, &metric.otel.replace('.', "_")] {
+            assert!(page.contains(&format!("shop_{name}_bucket{{")), "{name}");
+        }
+    }
+    assert!(!page.contains("quantile="), "{page}");
 }
 
 #[test]
 fn an_exporter_with_the_buckets_renders_histograms_that_add_up() {
-    let mut builder = metrics_exporter_prometheus::PrometheusBuilder::new();
+    let mut builder = PrometheusBuilder::new();
     for (name, buckets) in names::buckets() {
-        let matcher = metrics_exporter_prometheus::Matcher::Full(name.to_owned());
+        let matcher = Matcher::Full(name.to_owned());
         builder = builder.set_buckets_for_metric(matcher, buckets).unwrap();
     }
     let recorder = builder.build_recorder();

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::future::ready;
 use std::sync::Arc;
 
-use common::{one_of_everything, origin};
+use common::{a_thousand_requests, one_of_everything, origin};
 use http::Response;
 use http_body_util::Empty;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
@@ -32,7 +32,11 @@ async fn happen(pool: &PoolMetrics, layer: &QueueMetricsLayer) {
 
 #[tokio::test(start_paused = true)]
 async fn everything_appears_within_one_report_of_a_recorder_that_comes_late() {
-    let pool = Arc::new(PoolMetrics::new().with_connection_duration());
+    let pool = Arc::new(
+        PoolMetrics::new()
+            .with_connection_duration()
+            .with_recommendation(),
+    );
     let layer = QueueMetricsLayer::new("billing");
     let _reporter = spawn_report((Arc::clone(&pool), layer.clone()), REPORT_EVERY);
     pool.on_event(&Event::LimitChanged {
@@ -53,6 +57,7 @@ async fn everything_appears_within_one_report_of_a_recorder_that_comes_late() {
     }
     let page = exporter.install_recorder().unwrap();
     happen(&pool, &layer).await;
+    a_thousand_requests(&*pool);
     assert_eq!(page.render(), "", "nothing is written between reports");
 
     advance(REPORT_EVERY).await;
@@ -73,7 +78,7 @@ async fn everything_appears_within_one_report_of_a_recorder_that_comes_late() {
     let labels = r#"{server_address="billing.test",server_port="443"}"#;
     for line in [
         format!("http_client_connections_opened_total{labels} 4"),
-        format!("http_client_request_time_in_queue_seconds_count{labels} 4"),
+        format!("http_client_request_time_in_queue_seconds_count{labels} 1004"),
         format!("http_client_connections_limit{labels} 128"),
         r#"tower_service_requests_total{service="billing",outcome="cancelled"} 0"#.to_owned(),
         r#"tower_service_request_duration_seconds_count{service="billing"} 2"#.to_owned(),

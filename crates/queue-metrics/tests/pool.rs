@@ -87,7 +87,7 @@ fn every_number_is_where_it_belongs() {
 }
 
 #[test]
-fn the_peak_shows_a_burst_that_is_over_and_starts_again_after_a_report() {
+fn the_peak_shows_a_burst_that_is_over_in_three_reports_and_starts_again() {
     let metrics = PoolMetrics::new();
     let tell = Tell {
         observer: &metrics,
@@ -105,10 +105,11 @@ fn the_peak_shows_a_burst_that_is_over_and_starts_again_after_a_report() {
         recorder.run(|| metrics.report());
         recorder.series()[&format!("http_client_queued_requests_peak{{{BILLING}}}")]
     };
-    assert_eq!(peak(), 5.0);
+    // Whoever scrapes at every other report sees it.
+    assert_eq!([peak(), peak(), peak()], [5.0; 3]);
     assert_eq!(peak(), 1.0, "one still waits");
     tell.granted(Duration::from_nanos(1), true);
-    assert_eq!([peak(), peak()], [1.0, 0.0]);
+    assert_eq!([peak(), peak(), peak(), peak()], [1.0, 1.0, 1.0, 0.0]);
 }
 
 #[test]
@@ -127,23 +128,35 @@ fn a_refusal_at_once_is_no_wait_and_one_after_a_wait_is() {
 }
 
 #[test]
-fn series_that_an_exporter_dropped_come_back_with_their_counts() {
+fn series_that_an_exporter_dropped_come_back_with_what_came_since() {
     let recorder = PrometheusBuilder::new()
         .idle_timeout(MetricKindMask::ALL, Some(ms(10)))
         .build_recorder();
     let handle = recorder.handle();
     let metrics = PoolMetrics::new();
     one_of_everything(&metrics);
-    let opened = format!("http_client_connections_opened_total{{{BILLING}}} 2");
-    metrics::with_local_recorder(&recorder, || metrics.report());
-    assert!(handle.render().contains(&opened));
+    let names = ["opened_total", "active_requests", "use_seconds_count"];
+    let shown = |report: bool| {
+        if report {
+            metrics::with_local_recorder(&recorder, || metrics.report());
+        }
+        let page = handle.render();
+        let of_ours = page.lines().filter(|line| line.contains(BILLING));
+        let of_ours = of_ours.map(|line| line.rsplit_once(' ').unwrap());
+        names.map(|name| {
+            let mut values = of_ours.clone().filter(|(series, _)| series.contains(name));
+            values.next().map(|(_, value)| value.to_owned())
+        })
+    };
+    let some = |values: [&str; 3]| values.map(|value| Some(value.to_owned()));
+    assert_eq!(shown(true), some(["2", "0", "2"]));
     // The exporter's clock is the real one; it drops what has not changed since the last look.
-    let long = Duration::from_millis(30);
     let (_keep, never) = std::sync::mpsc::channel::<()>();
-    assert!(never.recv_timeout(long).is_err());
-    assert!(!handle.render().contains(&opened));
-    metrics::with_local_recorder(&recorder, || metrics.report());
-    assert!(handle.render().contains(&opened));
+    assert!(never.recv_timeout(ms(30)).is_err());
+    assert_eq!(shown(false), [None, None, None]);
+    one_of_everything(&metrics);
+    // A counter goes on from where it was; a histogram begins anew with what it has not shown.
+    assert_eq!(shown(true), some(["4", "0", "2"]));
 }
 
 #[test]
@@ -154,8 +167,10 @@ fn each_recorder_gets_the_descriptions_once() {
     for recorder in &recorders {
         recorder.run(|| metrics.report());
         let described = recorder.descriptions();
+        let unsaid = [&names::CONNECTIONS_LIMIT, &names::CONNECTIONS_RECOMMENDED];
+        let unsaid = unsaid.map(|metric| metric.name);
         let pool = names::ALL.iter().filter(|m| m.name.starts_with("http_"));
-        for metric in pool.filter(|m| m.name != "http_client_connections_limit") {
+        for metric in pool.filter(|m| !unsaid.contains(&m.name)) {
             let (unit, text) = &described[metric.name];
             assert_eq!((unit, &**text), (&Some(metric.unit), metric.description));
         }
@@ -216,8 +231,31 @@ fn a_limit_of_its_own_wins_and_others_have_none() {
         origin: origin("https://other.test"),
     };
     tell.queued(0);
+    metrics.set_limit(&tell.origin, 7);
     let limits: Vec<_> = metrics.snapshot().origins.iter().map(|o| o.limit).collect();
     assert_eq!(limits, [Some(6), None]);
+}
+
+#[test]
+fn the_limit_of_an_origin_that_its_pool_forgot_is_reported_as_zero() {
+    let metrics = PoolMetrics::new();
+    let billing = origin("https://billing.test");
+    let recorder = Recorder::new();
+    let reported = || {
+        recorder.run(|| metrics.report());
+        let gauge = format!("http_client_connections_limit{{{BILLING}}}");
+        recorder.series().get(&gauge).copied()
+    };
+    metrics.on_event(&Event::Queued {
+        origin: &billing,
+        ahead: 0,
+    });
+    assert_eq!(reported(), None, "nobody told it");
+    limit_changed(&metrics, &billing, 0, 128);
+    assert_eq!(reported(), Some(128.0));
+    limit_changed(&metrics, &billing, 128, 0);
+    assert_eq!(reported(), Some(0.0));
+    assert_eq!(metrics.snapshot().origins[0].limit, None);
 }
 
 #[test]

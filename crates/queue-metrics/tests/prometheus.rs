@@ -12,7 +12,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{one_of_everything, origin};
+use common::{a_thousand_requests, one_of_everything, origin};
 use http::Response;
 use http_body_util::Empty;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
@@ -126,7 +126,11 @@ async fn serve(target: TcpListener) {
             .expect("buckets");
     }
     let recorder = builder.build_recorder();
-    let metrics = Arc::new(PoolMetrics::new().connections_limit(8));
+    let metrics = Arc::new(
+        PoolMetrics::new()
+            .connections_limit(8)
+            .with_recommendation(),
+    );
     metrics.set_limit(&origin("http://search.test"), 2);
     let layer = QueueMetricsLayer::new("billing");
     loop {
@@ -147,6 +151,7 @@ async fn page(
     layer: &QueueMetricsLayer,
 ) -> String {
     one_of_everything(metrics);
+    a_thousand_requests(metrics);
     let empty = || Response::new(Empty::<bytes::Bytes>::new());
     let service = layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(empty()))));
     service.oneshot(()).await.expect("cannot fail");

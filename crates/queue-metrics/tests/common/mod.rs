@@ -201,3 +201,16 @@ pub(crate) fn one_of_everything(observer: &impl Observer) {
     tell.opened(2, ms(8));
     tell.closed(2, CloseReason::PeerClose);
 }
+
+/// Enough requests, each served for a while, that something can be recommended from them once time
+/// has passed.
+pub(crate) fn a_thousand_requests(observer: &impl Observer) {
+    let tell = Tell {
+        observer,
+        origin: origin("https://billing.test"),
+    };
+    for _ in 0..1_000 {
+        tell.granted(Duration::ZERO, true);
+        tell.released(ms(20));
+    }
+}

@@ -1,0 +1,99 @@
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A minute of independent arrivals, each served for 100 ms: what they meet has the variance of its
+/// mean.
+fn independent(load: u64) -> Totals {
+    let arrivals = load * 600;
+    Totals {
+        arrivals,
+        met: arrivals * load,
+        met_squared: arrivals * (load * load + load),
+        uses: arrivals,
+        use_nanos: arrivals * 100_000_000,
+        ..Totals::default()
+    }
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-9
+}
+
+#[test]
+fn one_in_a_hundred_waits_with_as_many_as_erlang_says() {
+    for (load, connections) in [(5, 12), (20, 32), (100, 125), (500, 555)] {
+        let advice = advise(&independent(load), MINUTE, None, 1).unwrap();
+        assert_eq!(advice.connections, connections);
+        assert!(close(advice.burstiness, 1.0), "{advice:?}");
+        assert!(advice.waiting_then <= MAY_WAIT, "{advice:?}");
+        let one_less = share_waiting(advice.offered_load, 1.0, connections - 1);
+        assert!(one_less > MAY_WAIT, "{advice:?}: {one_less}");
+    }
+}
+
+#[test]
+fn arrivals_in_fives_want_more() {
+    for (load, connections) in [(5, 18), (20, 41), (100, 144)] {
+        let mut totals = independent(load);
+        totals.met_squared = totals.arrivals * (load * load + 3 * load);
+        let advice = advise(&totals, MINUTE, None, 1).unwrap();
+        assert_eq!(advice.connections, connections, "{advice:?}");
+        assert!(close(advice.burstiness, 3.0), "{advice:?}");
+    }
+}
+
+#[test]
+fn few_requests_say_nothing() {
+    let mut totals = independent(20);
+    totals.arrivals = MIN_REQUESTS - 1;
+    assert_eq!(advise(&totals, MINUTE, None, 1), None);
+    assert_eq!(advise(&independent(20), Duration::ZERO, None, 1), None);
+}
+
+#[test]
+fn a_limit_below_the_load_makes_all_wait_and_is_to_be_raised() {
+    let advise = |limit| advise(&independent(20), MINUTE, Some(limit), 1).unwrap();
+    let low = advise(19);
+    assert_eq!((low.connections, low.verdict), (32, Verdict::Raise));
+    assert!(close(low.waiting_now.unwrap(), 1.0));
+    let fine = advise(32);
+    assert_eq!((fine.connections, fine.verdict), (32, Verdict::Enough));
+    assert!(fine.waiting_now.unwrap() <= MAY_WAIT);
+}
+
+#[test]
+fn an_upstream_that_is_slower_under_load_gets_no_more_connections() {
+    let mut totals = independent(20);
+    (totals.busy, totals.busy_nanos) = (6_000, 6_000 * 130_000_000);
+    let verdict = |totals: &Totals| {
+        let advice = advise(totals, MINUTE, Some(24), 1).unwrap();
+        (advice.connections, advice.verdict)
+    };
+    // 130 ms beside 70 ms.
+    assert_eq!(verdict(&totals), (24, Verdict::SlowUpstream));
+    totals.busy_nanos = 6_000 * 110_000_000;
+    assert_eq!(verdict(&totals), (32, Verdict::Raise));
+    (totals.busy, totals.busy_nanos) = (MIN_COMPARED - 1, (MIN_COMPARED - 1) * 900_000_000);
+    assert_eq!(verdict(&totals), (32, Verdict::Raise), "too few to compare");
+}
+
+#[test]
+fn a_connection_of_many_streams_counts_as_many() {
+    let advice = advise(&independent(100), MINUTE, Some(1), 100).unwrap();
+    assert_eq!((advice.connections, advice.verdict), (2, Verdict::Raise));
+    assert!(advice.waiting_then <= MAY_WAIT);
+}
+
+#[test]
+fn what_came_in_a_while_is_told_across_a_counter_that_wraps() {
+    let before = Totals {
+        use_nanos: u64::MAX - 4,
+        ..Totals::default()
+    };
+    let after = Totals {
+        use_nanos: 5,
+        ..Totals::default()
+    };
+    assert_eq!(after.since(&before).use_nanos, 10);
+}

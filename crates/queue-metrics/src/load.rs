@@ -1,0 +1,118 @@
+//! The load on an origin: what [`advise`](crate::advice::advise) goes by, and since when.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::advice::Totals;
+
+/// What advice looks back on: long enough for a thousand requests at a few a second, short enough to
+/// follow the day.
+pub(crate) const LOOKS_BACK: Duration = Duration::from_secs(300);
+
+/// How far apart what is remembered lies, at least.
+const STEP: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    met: AtomicU64,
+    met_squared: AtomicU64,
+    busy: AtomicU64,
+    busy_nanos: AtomicU64,
+    /// Guards the list alone.
+    history: Mutex<History>,
+}
+
+impl Load {
+    /// A request came and found `others` before it.
+    #[inline]
+    pub(crate) fn arrived(&self, others: u64) {
+        self.met.fetch_add(others, Relaxed);
+        self.met_squared.fetch_add(others * others, Relaxed);
+    }
+
+    /// An exchange ended while most connections were in use.
+    #[inline]
+    pub(crate) fn ended_busy(&self, held: Duration) {
+        self.busy.fetch_add(1, Relaxed);
+        let nanos = u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
+        self.busy_nanos.fetch_add(nanos, Relaxed);
+    }
+
+    /// Completes `totals`, of which the histograms know the rest, and says what came of them in how
+    /// long a while. `None` at first, since nothing was before.
+    pub(crate) fn lately(&self, now: Instant, totals: Totals) -> Option<(Duration, Totals)> {
+        let totals = Totals {
+            met: self.met.load(Relaxed),
+            met_squared: self.met_squared.load(Relaxed),
+            busy: self.busy.load(Relaxed),
+            busy_nanos: self.busy_nanos.load(Relaxed),
+            ..totals
+        };
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.remember(now, totals)
+    }
+}
+
+#[derive(Debug, Default)]
+struct History(VecDeque<(Instant, Totals)>);
+
+impl History {
+    fn remember(&mut self, now: Instant, totals: Totals) -> Option<(Duration, Totals)> {
+        let old = |at: Instant| now.saturating_duration_since(at) >= LOOKS_BACK;
+        // The last one that is too old stays: what came since covers the whole of the time.
+        while self.0.get(1).is_some_and(|(at, _)| old(*at)) {
+            self.0.pop_front();
+        }
+        let far = |at: Instant| now.saturating_duration_since(at) >= STEP;
+        if self.0.back().is_none_or(|(at, _)| far(*at)) {
+            self.0.push_back((now, totals));
+        }
+        let (since, before) = self.0.front()?;
+        let span = now.saturating_duration_since(*since);
+        (span >= STEP).then(|| (span, totals.since(before)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(arrivals: u64) -> Totals {
+        Totals {
+            arrivals,
+            ..Totals::default()
+        }
+    }
+
+    #[test]
+    fn what_came_is_that_of_the_last_five_minutes() {
+        let (start, mut history) = (Instant::now(), History::default());
+        for second in 0..3_600 {
+            let lately = history.remember(start + Duration::from_secs(second), at(7 * second));
+            let (span, came) = lately.unwrap_or_default();
+            assert_eq!(lately.is_some(), second >= 10);
+            assert_eq!(came.arrivals, 7 * span.as_secs());
+            let covered = if second < 10 {
+                0
+            } else {
+                second.min(300 + second % 10)
+            };
+            assert_eq!(span.as_secs(), covered);
+            assert!(history.0.len() <= 32, "{}", history.0.len());
+        }
+    }
+
+    #[test]
+    fn one_who_asks_seldom_gets_what_came_since() {
+        let (start, mut history) = (Instant::now(), History::default());
+        for hour in 0..5 {
+            let lately = history.remember(start + Duration::from_secs(3_600 * hour), at(hour));
+            let came = lately.map(|(span, came)| (span.as_secs(), came.arrivals));
+            assert_eq!(came, (hour > 0).then_some((3_600, 1)));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What is recommended from the load that an origin had.
+
+mod common;
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use common::{Recorder, Tell, ms, origin};
+use tokio::time::advance;
+use tollgate_core::{Event, Observer};
+use tollgate_queue_metrics::{Advice, PoolMetrics, Verdict};
+
+const BILLING: &str = "https://billing.test";
+
+/// A pool of `limit` connections, each request served for 100 ms.
+struct Pool<'a> {
+    tell: Tell<'a, PoolMetrics>,
+    limit: usize,
+    /// When the exchanges under way end, and how long ago those who wait came, in milliseconds.
+    serving: VecDeque<u64>,
+    waiting: VecDeque<u64>,
+    now: u64,
+}
+
+impl<'a> Pool<'a> {
+    fn new(metrics: &'a PoolMetrics, limit: usize) -> Self {
+        let tell = Tell {
+            observer: metrics,
+            origin: origin(BILLING),
+        };
+        metrics.set_limit(&tell.origin, limit);
+        Self {
+            tell,
+            limit,
+            serving: VecDeque::new(),
+            waiting: VecDeque::new(),
+            now: 0,
+        }
+    }
+
+    fn arrive(&mut self) {
+        if self.serving.len() < self.limit {
+            self.tell.granted(Duration::ZERO, true);
+            self.serving.push_back(self.now + 100);
+        } else {
+            self.tell.queued(self.waiting.len());
+            self.waiting.push_back(self.now);
+        }
+    }
+
+    /// A second: `in_one` requests at once, every so many milliseconds.
+    async fn second(&mut self, every: u64, in_one: usize) {
+        for _ in 0..1_000 {
+            self.now += 1;
+            while self.serving.front() == Some(&self.now) {
+                self.serving.pop_front();
+                self.tell.released(ms(100));
+                if let Some(since) = self.waiting.pop_front() {
+                    self.tell.granted(ms(self.now - since), true);
+                    self.serving.push_back(self.now + 100);
+                }
+            }
+            if self.now.is_multiple_of(every) {
+                (0..in_one).for_each(|_| self.arrive());
+            }
+        }
+        advance(Duration::from_secs(1)).await;
+    }
+}
+
+/// Half a minute of `in_one` requests at once, every so many milliseconds, through `limit`
+/// connections.
+async fn half_a_minute(limit: usize, every: u64, in_one: usize) -> Option<Advice> {
+    let metrics = PoolMetrics::new();
+    let mut pool = Pool::new(&metrics, limit);
+    assert_eq!(metrics.advise(&origin(BILLING)), None, "there is no before");
+    for _ in 0..30 {
+        pool.second(every, in_one).await;
+    }
+    metrics.advise(&origin(BILLING))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_regular_load_wants_what_erlang_says_and_bursts_want_more() {
+    // 200 a second for 100 ms each.
+    let regular = half_a_minute(128, 5, 1).await.unwrap();
+    assert_eq!(
+        (regular.connections, regular.verdict),
+        (32, Verdict::Enough)
+    );
+    assert!((regular.offered_load - 20.0).abs() < 0.2, "{regular:?}");
+    let bursts = half_a_minute(128, 500, 100).await.unwrap();
+    assert!(bursts.burstiness > 1.0, "{bursts:?}");
+    assert!(bursts.connections > regular.connections, "{bursts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_makes_requests_wait_is_seen_through() {
+    // 180 a second through 20 connections that could serve 200, in bursts that have to wait.
+    let advice = half_a_minute(20, 100, 18).await.unwrap();
+    assert_eq!(advice.verdict, Verdict::Raise, "{advice:?}");
+    assert!((advice.offered_load - 18.0).abs() < 0.2, "{advice:?}");
+    assert!(advice.connections > 20 && advice.waiting_now > Some(0.01));
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_requests_and_origins_without_series_get_no_advice() {
+    assert_eq!(half_a_minute(128, 100, 1).await, None, "300 requests");
+    let metrics = PoolMetrics::new().max_origins(NonZeroUsize::MIN);
+    let mut pool = Pool::new(&metrics, 8);
+    metrics.on_event(&Event::Queued {
+        origin: &origin("http://beyond.test"),
+        ahead: 0,
+    });
+    assert_eq!(metrics.advise(&origin("http://beyond.test")), None);
+    for _ in 0..11 {
+        pool.second(5, 1).await;
+    }
+    assert_eq!(metrics.advise(&origin("http://beyond.test")), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recommendation_is_reported_to_those_who_ask_for_it() {
+    let recommended = async |metrics: PoolMetrics| {
+        let mut pool = Pool::new(&metrics, 128);
+        let recorder = Recorder::new();
+        let mut said = None;
+        for second in 0..31 {
+            if second % 10 == 0 {
+                recorder.run(|| metrics.report());
+                let series = recorder.series();
+                let mut found = series.keys().filter(|name| name.contains("recommended"));
+                said = found.next().map(|name| series[name]);
+            }
+            pool.second(5, 1).await;
+        }
+        said
+    };
+    assert_eq!(recommended(PoolMetrics::new()).await, None);
+    let opted_in = PoolMetrics::new().with_recommendation();
+    assert_eq!(recommended(opted_in).await, Some(32.0));
+}
