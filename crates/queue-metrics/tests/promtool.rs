@@ -2,8 +2,11 @@
 //!
 //! Needs `promtool`, which comes with Prometheus; without it the tests say so and pass.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use tollgate_testing::skip;
 
 const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dashboards");
 
@@ -65,7 +68,6 @@ fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-#[expect(clippy::print_stderr, reason = "a test that did not run must say so")]
 fn promtool(arguments: &[&str]) {
     let run = Command::new("promtool")
         .args(arguments)
@@ -78,6 +80,7 @@ fn promtool(arguments: &[&str]) {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
         ),
-        Err(error) => eprintln!("skipped: promtool cannot be run ({error})"),
+        Err(error) if error.kind() == ErrorKind::NotFound => skip("promtool", "prometheus"),
+        Err(error) => panic!("promtool cannot be run: {error}"),
     }
 }

@@ -11,6 +11,7 @@
 //! | [`io`] | [`Connector`]: a connector that counts, waits, fails or panics, and [`CountedIo`] |
 //! | [`contract`] | what every layer owes its callers, as a suite that takes the layer as a closure |
 //! | [`deadline`] | [`within`], [`eventually`], and [`hold_clock`] for sockets under a paused clock |
+//! | [`skip()`] | what a test says that needs a program which is not there |
 //!
 //! # Waiting
 //!
@@ -33,6 +34,7 @@ pub mod gate;
 pub mod hole;
 pub mod io;
 pub mod plain;
+mod skip;
 mod socket;
 pub mod upstream;
 
@@ -42,4 +44,5 @@ pub use gate::Gate;
 pub use hole::{Hole, Refused};
 pub use io::{Connector, CountedIo};
 pub use plain::Plain;
+pub use skip::skip;
 pub use upstream::{Reply, Upstream};

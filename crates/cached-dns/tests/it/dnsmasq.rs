@@ -1,5 +1,4 @@
 //! Against a real name server: Debian's dnsmasq, if it is installed.
-#![allow(clippy::print_stderr, reason = "a test that does not run says so")]
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -8,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use tokio::time::{sleep, timeout};
 use tollgate_cached_dns::{CachedDns, CachedDnsLayer, Hickory};
+use tollgate_testing::skip;
 
 use crate::common::*;
 
@@ -48,7 +48,7 @@ impl Dnsmasq {
         match command.spawn() {
             Ok(process) => Some(Self { process, dir, addr }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                eprintln!("skipped: there is no dnsmasq here (apt-get install dnsmasq-base)");
+                skip("dnsmasq", "dnsmasq-base");
                 None
             }
             Err(error) => panic!("dnsmasq does not start: {error}"),

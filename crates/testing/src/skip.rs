@@ -1,0 +1,16 @@
+//! Tests that need a program that may not be there.
+
+/// Where this is set, a test that cannot run fails: CI installs all that tests need.
+const NO_SKIP: &str = "TOLLGATE_NO_SKIP";
+
+/// Says that a test did not run, for want of a program from `package`.
+///
+/// # Panics
+///
+/// Where `TOLLGATE_NO_SKIP` is set: what nobody sees skipped is not tested.
+#[expect(clippy::print_stderr, reason = "a test that did not run must say so")]
+pub fn skip(program: &str, package: &str) {
+    let why = format!("there is no {program} here (apt-get install {package})");
+    assert!(std::env::var_os(NO_SKIP).is_none(), "{why}");
+    eprintln!("skipped: {why}");
+}
