@@ -127,6 +127,7 @@ impl AnyEngine {
                 receiver
             }
         };
+        // With an old answer at hand it is told what became of that, when it is clear.
         self.observe_cache(name, stale.is_none().then_some("miss"));
         CachedDnsFuture::waiting(self, Key::new(name), receiver, stale, now)
     }
@@ -143,7 +144,10 @@ impl AnyEngine {
                 self.observe_cache(name, Some("stale"));
                 Ok(self.cache.serve_stale(entry, Instant::now()))
             }
-            _ => Err(error),
+            stale => {
+                self.observe_cache(name, stale.map(|_| "miss"));
+                Err(error)
+            }
         }
     }
 

@@ -38,6 +38,7 @@ struct Waiting {
     receiver: oneshot::Receiver<Outcome>,
     deadline: Pin<Box<Sleep>>,
     since: Instant,
+    /// Taken when it is served, or has no say.
     stale: Option<Arc<Entry>>,
     restarted: bool,
 }
@@ -88,7 +89,7 @@ impl Future for CachedDnsFuture {
             }
             State::Partial(addrs, engine) => (Ok(addrs), engine),
             State::Waiting(mut waiting) => match waiting.poll(cx) {
-                Poll::Ready(result) => (result, waiting.engine),
+                Poll::Ready(result) => (result, Arc::clone(&waiting.engine)),
                 Poll::Pending => {
                     self.0 = State::Waiting(waiting);
                     return Poll::Pending;
@@ -153,6 +154,14 @@ impl Waiting {
         let error = LookupError::new(LookupErrorKind::Transient);
         let error = error.with_source("the runtime that ran the lookup is gone");
         Some(self.stale_or(error.of(self.key.to_arc(), self.since.elapsed())))
+    }
+}
+
+/// The old answer was not needed, or its time had not come when the caller left.
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let missed = self.stale.take().map(|_| "miss");
+        self.engine.observe_cache(self.key.as_str(), missed);
     }
 }
 

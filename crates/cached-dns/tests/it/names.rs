@@ -141,3 +141,53 @@ async fn an_observer_sees_each_lookup_and_each_query() {
         ]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_question_past_the_ttl_is_seen_once_whatever_becomes_of_it() {
+    let backend = Backend::new(|_, nth| async move {
+        match nth {
+            0 | 1 => Ok(answer(60, &["127.0.0.1"])),
+            2 => Err(not_found(None)),
+            _ => std::future::pending().await,
+        }
+    });
+    let log = Arc::new(Log::default());
+    let dns = backend.cached_with(|layer| layer.observer(log.clone()));
+    drop(lookup(&dns, "a.test").await);
+    let seen = async |leaves: bool| {
+        advance(secs(120)).await;
+        log.0.lock().unwrap().clear();
+        let asked = lookup(&dns, "a.test");
+        if leaves {
+            drop(tokio::time::timeout(millis(1), asked).await);
+        } else {
+            drop(asked.await);
+        }
+        let mut seen = log.0.lock().unwrap().clone();
+        seen.retain(|line| !line.contains(" in "));
+        seen
+    };
+    assert_eq!(seen(false).await, ["a.test miss"], "a new answer");
+    assert_eq!(seen(false).await, ["a.test miss"], "it is gone");
+    let back = seen(true).await;
+    assert_eq!(back, ["a.test miss"], "nothing old is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_before_the_old_answer_was_due_counts_as_a_miss() {
+    let backend = Backend::new(|_, nth| async move {
+        if nth > 0 {
+            std::future::pending::<()>().await;
+        }
+        Ok(answer(60, &["127.0.0.1"]))
+    });
+    let log = Arc::new(Log::default());
+    let dns = backend.cached_with(|layer| layer.observer(log.clone()));
+    drop(lookup(&dns, "a.test").await);
+    advance(secs(120)).await;
+    log.0.lock().unwrap().clear();
+    drop(tokio::time::timeout(millis(499), lookup(&dns, "a.test")).await);
+    drop(lookup(&dns, "a.test").await);
+    let seen = log.0.lock().unwrap().clone();
+    assert_eq!(seen, ["a.test miss", "a.test stale"]);
+}
