@@ -1,6 +1,7 @@
 //! A pool under observation, and what others count of it.
 
 use std::num::NonZeroUsize;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -16,6 +17,15 @@ use tollgate_testing::{Connector, Gate, Reply, Upstream, upstream};
 use tower::{Layer, Service};
 
 use crate::common::{Recorder, Series};
+
+/// How long a moment of rest is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long runs on real sockets take.
+pub(crate) fn seconds() -> u64 {
+    let told = std::env::var("TOLLGATE_TRUTH_SECS").ok();
+    told.and_then(|told| told.parse().ok()).unwrap_or(5)
+}
 
 /// A small generator, so that a failure can be run again.
 pub(crate) struct Dice(pub(crate) u64);
@@ -45,16 +55,17 @@ pub(crate) struct Callers {
     may_leave: AtomicUsize,
 }
 
-struct Counted<'a>(&'a AtomicUsize);
+/// One more in a counter, for as long as this lives.
+pub(crate) struct Counted<C: Deref<Target = AtomicUsize>>(C);
 
-impl<'a> Counted<'a> {
-    fn new(counter: &'a AtomicUsize) -> Self {
+impl<C: Deref<Target = AtomicUsize>> Counted<C> {
+    pub(crate) fn new(counter: C) -> Self {
         counter.fetch_add(1, SeqCst);
         Self(counter)
     }
 }
 
-impl Drop for Counted<'_> {
+impl<C: Deref<Target = AtomicUsize>> Drop for Counted<C> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, SeqCst);
     }

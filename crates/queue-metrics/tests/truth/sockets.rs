@@ -9,15 +9,7 @@ use tollgate_testing::io::Plan;
 use tollgate_testing::{Connector, Gate, Upstream};
 
 use crate::common::ms;
-use crate::harness::{Dice, Manner, Observed, script};
-
-/// How long a moment of rest is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-fn seconds() -> u64 {
-    let told = std::env::var("TOLLGATE_TRUTH_SECS").ok();
-    told.and_then(|told| told.parse().ok()).unwrap_or(5)
-}
+use crate::harness::{Dice, Manner, Observed, PATIENCE, script, seconds};
 
 /// Waits until `holds` and the server's counters have not moved for a while; then nothing may lie.
 async fn rest(observed: &Observed, holds: impl Fn() -> bool) {
