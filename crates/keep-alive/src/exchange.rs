@@ -8,7 +8,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
-use tollgate_admission::{Demand, Ticket};
+use tollgate_admission::Demand;
 use tollgate_core::{CloseReason, Event, Timings};
 
 use crate::body::{Head, KeepAliveBody};
@@ -22,7 +22,7 @@ use crate::request::Replay;
 use crate::sender::Outgoing;
 use crate::service::Owner;
 use crate::spans::AttemptSpan;
-use crate::waiting::Waiting;
+use crate::waiting::{InQueue, Waiting};
 
 /// One call: what has to be remembered from one attempt to the next.
 #[derive(Clone)]
@@ -73,15 +73,15 @@ impl Call {
         }
     }
 
-    /// Asks for a lease without waiting: the way of a call that finds an idle connection. A ticket if
-    /// it has to be waited for.
+    /// Asks for a lease without waiting: the way of a call that finds an idle connection. A place in
+    /// the queue if it has to be waited for.
     #[inline]
     pub(crate) fn ask(
         &mut self,
         pool: &Arc<OriginPool>,
         request: &Outgoing,
         lease: &mut Option<Lease>,
-    ) -> Result<Option<Ticket>, KeepAliveError> {
+    ) -> Result<Option<InQueue>, KeepAliveError> {
         let extensions = request.as_ref().map(Request::extensions);
         let deadline = extensions.and_then(|extensions| extensions.get::<Deadline>());
         self.deadline = deadline.map(|deadline| deadline.instant());
@@ -127,9 +127,9 @@ impl Call {
         loop {
             let mut lease = match next {
                 Demanded::Lease(lease) => lease,
-                Demanded::Wait(ticket) => {
-                    let waiting = Waiting::new(pool.clone(), ticket).await;
-                    let (lease, waited) = waiting.inspect_err(|error| span.refused(error))?;
+                Demanded::Wait(place) => {
+                    let waited = Waiting::new(place).await;
+                    let (lease, waited) = waited.inspect_err(|error| span.refused(error))?;
                     self.queued += waited;
                     lease
                 }

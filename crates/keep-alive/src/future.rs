@@ -58,10 +58,10 @@ impl KeepAliveFuture {
         if spans::is_heard() {
             return Self::told(call, pool, request, lease);
         }
-        let mut ticket = None;
+        let mut place = None;
         if lease.is_none() {
-            ticket = match call.ask(pool, request, &mut lease) {
-                Ok(ticket) => ticket,
+            place = match call.ask(pool, request, &mut lease) {
+                Ok(place) => place,
                 Err(error) => return Self::failed(error),
             };
         }
@@ -77,7 +77,7 @@ impl KeepAliveFuture {
             call,
             pool,
             request,
-            Demanded::of(lease, ticket),
+            Demanded::of(lease, place),
             AttemptSpan::default(),
         )
     }
@@ -103,17 +103,17 @@ impl KeepAliveFuture {
         mut lease: Option<Lease>,
     ) -> Self {
         let mut span = call.span(pool, request);
-        let mut ticket = None;
+        let mut place = None;
         if lease.is_none() {
-            ticket = match call.ask(pool, request, &mut lease) {
-                Ok(ticket) => ticket,
+            place = match call.ask(pool, request, &mut lease) {
+                Ok(place) => place,
                 Err(error) => {
                     span.refused(&error);
                     return Self::failed(error);
                 }
             };
         }
-        Self::running(call, pool, request, Demanded::of(lease, ticket), span)
+        Self::running(call, pool, request, Demanded::of(lease, place), span)
     }
 
     pub(crate) const fn failed(error: KeepAliveError) -> Self {

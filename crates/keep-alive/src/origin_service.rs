@@ -92,9 +92,8 @@ where
             match &mut self.state {
                 State::Idle => match self.pool.demand_into(Demand::new(), &mut self.ready) {
                     Ok(None) => {}
-                    Ok(Some(ticket)) => {
-                        let waiting = Waiting::new(self.pool.clone(), ticket);
-                        self.state = State::Waiting(Box::pin(waiting));
+                    Ok(Some(place)) => {
+                        self.state = State::Waiting(Box::pin(Waiting::new(place)));
                     }
                     Err(error) => self.state = State::Failed(error),
                 },

@@ -15,34 +15,47 @@ use crate::error::{KeepAliveError, KeepAliveErrorKind};
 use crate::lease::Lease;
 use crate::origin_pool::OriginPool;
 
+/// A place in the queue of one origin, from the demand on: a call may be dropped before its first
+/// poll. Dropping it leaves the queue; a lease that was already handed over goes to the next.
+pub(crate) struct InQueue {
+    pool: Arc<OriginPool>,
+    ticket: Option<Ticket>,
+    since: Instant,
+}
+
+impl InQueue {
+    pub(crate) const fn new(pool: Arc<OriginPool>, ticket: Ticket, since: Instant) -> Self {
+        Self {
+            pool,
+            ticket: Some(ticket),
+            since,
+        }
+    }
+}
+
+impl Drop for InQueue {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.pool.cancel(ticket, self.since);
+        }
+    }
+}
+
 pin_project_lite::pin_project! {
-    /// A place in the queue of one origin. Dropping it leaves the queue; a lease that was already
-    /// handed over goes to the next.
+    /// The wait for a lease.
     pub(crate) struct Waiting {
-        pool: Arc<OriginPool>,
-        ticket: Option<Ticket>,
-        since: Instant,
+        place: InQueue,
         // How many connections closed that were to serve it.
         lost: u32,
         #[pin]
         sleep: Option<Sleep>,
     }
-
-    impl PinnedDrop for Waiting {
-        fn drop(this: Pin<&mut Self>) {
-            if let Some(ticket) = this.ticket {
-                this.pool.cancel(ticket, this.since);
-            }
-        }
-    }
 }
 
 impl Waiting {
-    pub(crate) fn new(pool: Arc<OriginPool>, ticket: Ticket) -> Self {
+    pub(crate) const fn new(place: InQueue) -> Self {
         Self {
-            pool,
-            ticket: Some(ticket),
-            since: Instant::now(),
+            place,
             lost: 0,
             sleep: None,
         }
@@ -54,37 +67,39 @@ impl Future for Waiting {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let ticket = this.ticket.expect("a finished wait is not polled again");
+        let place = this.place;
+        let pool = place.pool.clone();
+        let ticket = place.ticket.expect("a finished wait is not polled again");
         if Handle::try_current().is_err() {
-            let origin = this.pool.origin.clone();
+            let origin = pool.origin.clone();
             return Poll::Ready(Err(KeepAliveError::new(
                 KeepAliveErrorKind::NoRuntime,
                 Some(origin),
             )));
         }
         loop {
-            let deadline = match this.pool.poll_ticket(ticket, cx) {
+            let deadline = match pool.poll_ticket(ticket, cx) {
                 Turn::Come(outcome) => {
-                    *this.ticket = None;
-                    this.pool.shared.demand_changed(this.pool);
+                    place.ticket = None;
+                    pool.shared.demand_changed(&pool);
                     return Poll::Ready(outcome);
                 }
                 Turn::At(deadline) => deadline,
                 Turn::Lost(deadline) => {
                     *this.lost += 1;
-                    if *this.lost > this.pool.shared.config.retry.unsent {
+                    if *this.lost > pool.shared.config.retry.unsent {
                         // Else a peer that accepts and closes would be dialled for ever.
                         return Poll::Ready(Err(closed_before_sent(
-                            this.pool,
+                            &pool,
                             *this.lost,
-                            *this.since,
+                            place.since,
                         )));
                     }
                     deadline
                 }
             };
             // Whoever waits sees to it that there is something to wait for.
-            crate::dial::start(this.pool);
+            crate::dial::start(&pool);
             let Some(deadline) = deadline else {
                 return Poll::Pending;
             };

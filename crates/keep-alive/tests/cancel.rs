@@ -4,17 +4,19 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use http::Request;
-use http_body_util::BodyExt;
-use support::{Dice, Stack, assert_at_rest, cap, fetch, get, request};
-use tollgate_core::CloseReason;
+use http_body_util::{BodyExt, Empty};
+use support::ears::{Ears, Told};
+use support::{Dice, LONG, Stack, assert_at_rest, cap, fetch, get, read, request};
+use tollgate_core::{CloseReason, RefuseReason};
 use tollgate_testing::{Gate, Reply, Upstream};
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
 #[tokio::test]
 async fn fifty_cancellations_just_after_the_hand_over_cost_no_connection() {
@@ -35,6 +37,78 @@ async fn fifty_cancellations_just_after_the_hand_over_cost_no_connection() {
     let stats = stack.settled(|stats| stats.idle == 1).await;
     assert_eq!(stats.cancelled, 50);
     assert_at_rest(&stats);
+}
+
+/// A call is in the queue from `call` on. One that was dropped before its first poll once stayed
+/// there, and with it the one connection once that fell free.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_unpolled_leaves_the_queue() {
+    for of_one_origin in [false, true] {
+        let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+        let ears = Arc::new(Ears::default());
+        let stack = Stack::in_memory(&upstream, &cap(1).observer(ears.clone()));
+        let uri = upstream.uri("/");
+        let held = get(&stack.pool, &uri).await.unwrap();
+        ears.take();
+        let mut service = stack.pool.origin(&stack.origin).unwrap();
+        let call = if of_one_origin {
+            service.call(request("GET", &uri))
+        } else {
+            stack.pool.clone().call(request("GET", &uri))
+        };
+        assert_eq!(stack.stats().queued, 1, "the call has begun");
+        drop(call);
+        let [Told::Queued(0), Told::Refused(RefuseReason::Cancelled, _)] = ears.take()[..] else {
+            panic!("it came and went");
+        };
+        read(held).await.unwrap();
+        assert_at_rest(&stack.stats());
+        assert_eq!(fetch(&stack.pool, &uri).await.unwrap(), "ok");
+        assert_eq!(upstream.accepted(), 1);
+        assert_eq!(stack.pool.drain(LONG).await, 0);
+    }
+}
+
+/// Alone on the way of a caller that nobody serves yet, it leaves no dial behind.
+#[tokio::test(start_paused = true)]
+async fn a_first_call_that_is_dropped_unpolled_dials_nothing() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let stack = Stack::in_memory(&upstream, &cap(1));
+    drop(stack.pool.clone().call(request("GET", &upstream.uri("/"))));
+    assert_at_rest(&stack.stats());
+    tokio::time::sleep(LONG).await;
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_granted_in_the_call_comes_back_if_nobody_polls() {
+    for of_one_origin in [false, true] {
+        let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+        let ears = Arc::new(Ears::default());
+        let stack = Stack::in_memory(&upstream, &cap(1).observer(ears.clone()));
+        let uri = upstream.uri("/");
+        fetch(&stack.pool, &uri).await.unwrap();
+        ears.take();
+        if of_one_origin {
+            let mut service = stack.pool.origin(&stack.origin).unwrap();
+            let call = request("GET", &uri);
+            ServiceExt::<Request<Empty<Bytes>>>::ready(&mut service)
+                .await
+                .unwrap();
+            drop(service.call(call));
+        } else {
+            drop(stack.pool.clone().call(request("GET", &uri)));
+        }
+        let told = ears.take();
+        assert_eq!(
+            told[..2],
+            [Told::Granted(Duration::ZERO, true), Told::Released]
+        );
+        assert_eq!(fetch(&stack.pool, &uri).await.unwrap(), "ok");
+        assert_at_rest(&stack.stats());
+        // The request was on its way, so its connection has gone with it.
+        assert_eq!(stack.stats().closed_for(CloseReason::Cancelled), 1);
+    }
 }
 
 #[tokio::test]

@@ -15,15 +15,17 @@ use tower::Layer;
 
 type Call = Request<Empty<Bytes>>;
 
-/// A dial belongs to the pool, not to the caller that caused it, hence detached; and each of its
-/// calls is for an origin of its own, so that none finds another's connection.
-async fn contract() -> Contract<Call, Uri, CountedIo<Stream>, KeepAlive> {
+/// A dial belongs to the pool, not to the caller that caused it, hence detached.
+async fn contract(
+    layer: KeepAliveLayer,
+    host: impl Fn(usize) -> usize + Send + Sync + 'static,
+) -> Contract<Call, Uri, CountedIo<Stream>, KeepAlive> {
     let upstream = Arc::new(Upstream::builder().reply(|_| Reply::ok("ok")).start().await);
-    let origins = std::sync::atomic::AtomicUsize::new(0);
+    let calls = std::sync::atomic::AtomicUsize::new(0);
     Contract::between(
-        |probe| KeepAliveLayer::new().layer(probe),
+        move |probe| layer.layer(probe),
         move || {
-            let n = origins.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let n = host(calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
             let uri = format!("http://origin-{n}.test/");
             Request::get(uri).body(Empty::new()).unwrap()
         },
@@ -33,20 +35,34 @@ async fn contract() -> Contract<Call, Uri, CountedIo<Stream>, KeepAlive> {
     .errors_in_chain()
 }
 
+/// Each call is for an origin of its own, so that none finds another's connection.
+async fn apart() -> Contract<Call, Uri, CountedIo<Stream>, KeepAlive> {
+    contract(KeepAliveLayer::new(), |call| call).await
+}
+
+/// All calls are for one origin and its one connection, so that whatever one of them leaves behind is
+/// in the way of the next.
+async fn together() -> Contract<Call, Uri, CountedIo<Stream>, KeepAlive> {
+    let one = std::num::NonZeroUsize::MIN;
+    contract(KeepAliveLayer::new().max_connections_per_origin(one), |_| 0).await
+}
+
 // One clause is left out: it waits, inside the connector, for another call to be answered, and the
 // dial of that one is a task which the waiting thread would have to run.
 macro_rules! keeps {
-    ($($clause:ident)*) => {
-        $(
-            #[tokio::test(start_paused = true)]
-            async fn $clause() {
-                contract().await.$clause().await;
-            }
-        )*
+    ($contract:ident: $($clause:ident)*) => {
+        mod $contract {
+            $(
+                #[tokio::test(start_paused = true)]
+                async fn $clause() {
+                    super::$contract().await.$clause().await;
+                }
+            )*
+        }
     };
 }
 
-keeps! {
+keeps! { apart:
     calls_the_instance_that_was_polled_ready
     a_clone_is_not_born_ready
     a_dropped_call_leaves_it_usable
@@ -56,6 +72,19 @@ keeps! {
     an_error_of_a_call_passes_through
     an_error_of_poll_ready_passes_through
     a_panic_below_leaves_it_usable
+    whoever_waits_is_served
+    the_turn_of_one_that_left_goes_to_the_next
+    no_lock_is_held_while_someone_is_woken
+}
+
+// The clauses about errors are left out: they leave the one origin backing off.
+keeps! { together:
+    calls_the_instance_that_was_polled_ready
+    a_clone_is_not_born_ready
+    a_dropped_call_leaves_it_usable
+    a_ready_clone_that_is_dropped_gives_back_its_place
+    it_is_woken_when_the_inner_service_becomes_ready
+    it_is_woken_when_the_answer_comes
     whoever_waits_is_served
     the_turn_of_one_that_left_goes_to_the_next
     no_lock_is_held_while_someone_is_woken

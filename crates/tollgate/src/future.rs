@@ -64,8 +64,10 @@ impl Whence {
     }
 }
 
-/// A call through a [`Client`](crate::Client) or an [`OriginClient`](crate::OriginClient). It does
-/// nothing until it is polled.
+/// A call through a [`Client`](crate::Client) or an [`OriginClient`](crate::OriginClient).
+///
+/// The call has begun when this exists: the request is on its way, if an idle connection was there, or
+/// in the queue. Dials begin when it is polled.
 ///
 /// # Cancel safety
 ///

@@ -13,7 +13,7 @@ use crate::conn::Conn;
 use crate::error::KeepAliveError;
 use crate::lease::Lease;
 use crate::sender::{self, Sender};
-use crate::waiting::Turn;
+use crate::waiting::{InQueue, Turn};
 
 /// What an event says that somebody waited at least who was queued: zero means never queued.
 const QUEUED: Duration = Duration::from_nanos(1);
@@ -21,15 +21,15 @@ const QUEUED: Duration = Duration::from_nanos(1);
 /// What a demand led to.
 pub(crate) enum Demanded {
     Lease(Lease),
-    Wait(Ticket),
+    Wait(InQueue),
 }
 
 impl Demanded {
     /// Of what [`OriginPool::demand_into`] has left.
-    pub(crate) fn of(lease: Option<Lease>, ticket: Option<Ticket>) -> Self {
+    pub(crate) fn of(lease: Option<Lease>, place: Option<InQueue>) -> Self {
         let leased = || lease.map(Self::Lease);
-        let demanded = ticket.map(Self::Wait).or_else(leased);
-        demanded.expect("either a ticket or a lease")
+        let demanded = place.map(Self::Wait).or_else(leased);
+        demanded.expect("either a place in the queue or a lease")
     }
 }
 
@@ -37,17 +37,18 @@ impl OriginPool {
     /// Asks for a lease.
     pub(crate) fn demand(self: &Arc<Self>, demand: Demand) -> Result<Demanded, KeepAliveError> {
         let mut lease = None;
-        let ticket = self.demand_into(demand, &mut lease)?;
-        Ok(Demanded::of(lease, ticket))
+        let place = self.demand_into(demand, &mut lease)?;
+        Ok(Demanded::of(lease, place))
     }
 
-    /// Asks for a lease, and leaves it where it is wanted; a ticket if it has to be waited for.
+    /// Asks for a lease, and leaves it where it is wanted; a place in the queue if it has to be waited
+    /// for.
     #[inline]
     pub(crate) fn demand_into(
         self: &Arc<Self>,
         demand: Demand,
         lease: &mut Option<Lease>,
-    ) -> Result<Option<Ticket>, KeepAliveError> {
+    ) -> Result<Option<InQueue>, KeepAliveError> {
         let now = Instant::now();
         let admission = self.with(|inner| match inner.engine.demand(now, demand) {
             Admission::Granted(grant) => {
@@ -55,7 +56,8 @@ impl OriginPool {
                 *lease = Some(Lease::new(self.clone(), conn, sender, grant.reused, now));
                 Ok(None)
             }
-            Admission::Queued(ticket) => Ok(Some(ticket)),
+            // Made before wakers run, which may panic.
+            Admission::Queued(ticket) => Ok(Some(InQueue::new(self.clone(), ticket, now))),
             Admission::Refused(refusal) => Err(refusal),
         });
         match admission {
@@ -64,9 +66,9 @@ impl OriginPool {
                 self.observe_granted(Duration::ZERO, reused);
                 Ok(None)
             }
-            Ok(Some(ticket)) => {
+            Ok(Some(place)) => {
                 self.observe_queued();
-                Ok(Some(ticket))
+                Ok(Some(place))
             }
             Err(refusal) => Err(self.refused(refusal)),
         }

@@ -33,7 +33,15 @@ pub struct Stack {
 
 impl Stack {
     pub fn new(upstream: &Upstream, layer: &KeepAliveLayer) -> Self {
-        let connector = Connector::tcp(upstream.addr());
+        Self::over(Connector::tcp(upstream.addr()), upstream, layer)
+    }
+
+    /// Without the kernel, for a clock that stands still.
+    pub fn in_memory(upstream: &Upstream, layer: &KeepAliveLayer) -> Self {
+        Self::over(Connector::memory(upstream), upstream, layer)
+    }
+
+    fn over(connector: Connector, upstream: &Upstream, layer: &KeepAliveLayer) -> Self {
         let pool = layer.layer(connector.clone());
         let origin = upstream.uri("/").to_string().parse().unwrap();
         Self {
