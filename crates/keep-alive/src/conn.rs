@@ -1,7 +1,7 @@
 //! One connection, as its lease, its driver and its IO object share it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::time::Instant;
 use tollgate_admission::{ResourceId, Slot};
@@ -31,6 +31,8 @@ pub(crate) struct Conn {
     suspected: Mutex<Option<CloseReason>>,
     /// Since when a lease is parked.
     parked_since: Mutex<Option<Instant>>,
+    /// Since when the lease is held that became a tunnel, until its end is told.
+    tunnel_since: Mutex<Option<Instant>>,
 }
 
 impl Conn {
@@ -47,6 +49,7 @@ impl Conn {
             reason: OnceLock::new(),
             suspected: Mutex::new(None),
             parked_since: Mutex::new(None),
+            tunnel_since: Mutex::new(None),
         }
     }
 
@@ -103,6 +106,22 @@ impl Conn {
     #[inline]
     pub(crate) fn may_become_tunnel(&self) -> bool {
         self.io.may_become_tunnel()
+    }
+
+    /// Notes that a lease that was granted then has become a tunnel.
+    pub(crate) fn tunnels_since(&self, granted_at: Instant) {
+        *self.tunnel() = Some(granted_at);
+    }
+
+    /// Since when the lease of the tunnel is held, for the one who tells its end.
+    pub(crate) fn take_tunnel(&self) -> Option<Instant> {
+        self.tunnel().take()
+    }
+
+    fn tunnel(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.tunnel_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that a lease is about to be parked.

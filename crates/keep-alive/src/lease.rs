@@ -196,6 +196,7 @@ impl Lease {
     pub(crate) fn become_tunnel(&mut self) {
         self.stage = Stage::Tunnel;
         self.conn.set_reason(CloseReason::Upgraded);
+        self.origin.tunnel_begins(&self.conn, self.granted_at);
     }
 
     /// Ends the lease of an exchange that broke, with what that says about the connection.

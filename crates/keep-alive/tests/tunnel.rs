@@ -4,9 +4,13 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Empty;
+use support::ears::{Ears, Told};
 use support::{LONG, Stack, cap, fetch, read, send};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tollgate_core::CloseReason;
@@ -99,4 +103,31 @@ async fn a_declined_upgrade_leaves_the_connection_in_use() {
         assert_eq!(read(response).await.unwrap(), "ok");
     }
     assert_eq!(upstream.accepted(), 1);
+}
+
+/// The lease of a tunnel once ended without a word: a gauge of what is in flight never came down.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_tunnel_is_the_end_of_its_lease_for_an_observer_too() {
+    const TALK: Duration = Duration::from_secs(5);
+    for taken in [true, false] {
+        let (upstream, ears) = (upstream().await, Arc::new(Ears::default()));
+        let stack = Stack::in_memory(&upstream, &cap(1).observer(ears.clone()));
+        let call = send(&stack.pool, upgrade(&upstream, "/chat"));
+        let response = call.await.unwrap();
+        if taken {
+            let tunnel = hyper::upgrade::on(response).await.unwrap();
+            tokio::time::sleep(TALK).await;
+            assert_eq!(ears.held(), [], "it lasts as long as the tunnel");
+            drop(tunnel);
+        } else {
+            drop(response);
+        }
+        stack.connector.settled(|stats| stats.live == 0).await;
+        let told = ears.take();
+        let closed = Told::Closed(1, CloseReason::Upgraded, 1);
+        assert_eq!(told[told.len() - 2..], [Told::Released, closed]);
+        let granted = told.iter().filter(|told| told.name() == "Granted");
+        assert_eq!((granted.count(), ears.held().len()), (1, 1));
+        assert!(!taken || ears.held()[0] >= TALK, "{:?}", ears.held());
+    }
 }

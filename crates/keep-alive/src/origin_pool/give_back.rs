@@ -55,6 +55,29 @@ impl OriginPool {
         self.shared.lease_returned();
     }
 
+    /// A lease has become a tunnel: it ends with the connection.
+    #[cold]
+    pub(crate) fn tunnel_begins(&self, conn: &Conn, granted_at: Instant) {
+        // Noted first: a connection that goes meanwhile is seen here, or sees it.
+        conn.tunnels_since(granted_at);
+        let resource = conn.resource.get().copied();
+        let lives = |inner: &mut Inner| {
+            resource.is_some_and(|resource| inner.entry_locked(resource).is_some())
+        };
+        if !self.with(lives) {
+            self.tunnel_ended(conn);
+        }
+    }
+
+    fn tunnel_ended(&self, conn: &Conn) {
+        if let Some(granted_at) = conn.take_tunnel() {
+            self.observe(|| Event::Released {
+                origin: &self.origin,
+                held: granted_at.elapsed(),
+            });
+        }
+    }
+
     /// A lease waits for its upload to end: that has a deadline, which maintenance keeps.
     pub(crate) fn lease_parked(&self) {
         self.shared.maintenance.poke();
@@ -75,6 +98,7 @@ impl OriginPool {
         if let Some((gone, entry)) = gone {
             drop(entry);
             self.tell_draining();
+            self.tunnel_ended(conn);
             self.observe(|| Event::Closed {
                 origin: &self.origin,
                 connection: conn.number,

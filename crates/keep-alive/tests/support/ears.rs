@@ -28,11 +28,16 @@ impl Told {
 
 /// An observer that remembers.
 #[derive(Default)]
-pub struct Ears(Mutex<Vec<Told>>);
+pub struct Ears(Mutex<Vec<Told>>, Mutex<Vec<Duration>>);
 
 impl Ears {
     pub fn take(&self) -> Vec<Told> {
         std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    /// How long each lease was held that has ended.
+    pub fn held(&self) -> Vec<Duration> {
+        self.1.lock().unwrap().clone()
     }
 }
 
@@ -42,7 +47,10 @@ impl Observer for Ears {
             Event::Queued { ahead, .. } => Told::Queued(ahead),
             Event::Granted { waited, reused, .. } => Told::Granted(waited, reused),
             Event::Refused { reason, waited, .. } => Told::Refused(reason, waited),
-            Event::Released { .. } => Told::Released,
+            Event::Released { held, .. } => {
+                self.1.lock().unwrap().push(held);
+                Told::Released
+            }
             Event::Retried { attempt, .. } => Told::Retried(attempt),
             Event::ConnectStarted { .. } => Told::ConnectStarted,
             Event::Opened { connection, .. } => Told::Opened(connection),
