@@ -245,19 +245,23 @@ impl Opening {
 
     fn fail(&mut self, error: BoxError) {
         self.settled = true;
+        self.tell_failed(&*error);
         let pool = &self.pool;
-        pool.observe(|| Event::ConnectFailed {
-            origin: &pool.origin,
-            kind: ConnectErrorKind::of(&*error),
-            error: &*error,
-            elapsed: self.started.elapsed(),
-        });
         let error = Arc::new(error);
         pool.with(|inner| inner.engine.open_failed(Instant::now(), error));
         pool.shared.place_free();
         start(pool);
         pool.shared.demand_changed(pool);
         pool.shared.maintenance.poke();
+    }
+
+    fn tell_failed(&self, error: &(dyn std::error::Error + Send + Sync + 'static)) {
+        self.pool.observe(|| Event::ConnectFailed {
+            origin: &self.pool.origin,
+            kind: ConnectErrorKind::of(error),
+            error,
+            elapsed: self.started.elapsed(),
+        });
     }
 }
 
@@ -272,11 +276,24 @@ impl Drop for Opening {
         }
         // The runtime of this dial ended. Those who wait may be on another one: the first of them is
         // woken and dials there.
+        self.tell_failed(&Abandoned);
         self.pool
             .with(|inner| inner.engine.open_abandoned(Instant::now()));
         self.pool.shared.place_free();
     }
 }
+
+/// A dial ended with the runtime that it ran on, or found none.
+#[derive(Debug)]
+struct Abandoned;
+
+impl fmt::Display for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the tokio runtime of this dial ended before the dial did; whoever waits dials anew on its own")
+    }
+}
+
+impl std::error::Error for Abandoned {}
 
 /// What the connector says of its dial: ours says all, hyper-util's the addresses.
 fn dial_info(extras: &http::Extensions) -> DialInfo {

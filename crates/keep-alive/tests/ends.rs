@@ -1,4 +1,4 @@
-//! Runtimes, clients and connections that end while others go on.
+//! Clients and connections that end while others go on.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -8,94 +8,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http_body_util::BodyExt;
-use support::{LONG, Stack, assert_at_rest, cap, fetch, get};
+use support::{LONG, Stack, cap, fetch, get};
 use tollgate_core::CloseReason;
-use tollgate_keep_alive::{KeepAlive, KeepAliveErrorKind};
-use tollgate_testing::{Connector, Gate, Reply, Upstream, eventually, within};
+use tollgate_keep_alive::KeepAliveErrorKind;
+use tollgate_testing::{Connector, Gate, Reply, Upstream, within};
 use tower::{Layer, ServiceExt};
-
-/// Runs `work` on a runtime of its own, and drops that runtime with whatever is left in it.
-fn on_own_runtime<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let out = runtime.block_on(work);
-    runtime.shutdown_timeout(Duration::from_secs(5));
-    out
-}
-
-#[test]
-fn a_client_outlives_its_first_runtime_and_works_on_a_second() {
-    let servers = tokio::runtime::Runtime::new().unwrap();
-    let gate = Gate::new();
-    let held = gate.clone();
-    let upstream = servers.block_on(Upstream::start(move |request| match &*request.target {
-        "/held" => Reply::ok("ok").when(&held),
-        _ => Reply::ok("ok"),
-    }));
-    let connector = Connector::tcp(upstream.addr());
-    let pool: KeepAlive = cap(4).layer(connector.clone());
-    on_own_runtime(async {
-        fetch(&pool, &upstream.uri("/")).await.unwrap();
-        for _ in 0..8 {
-            let (pool, uri) = (pool.clone(), upstream.uri("/held"));
-            tokio::spawn(async move { fetch(&pool, &uri).await });
-        }
-        gate.reached(4).await;
-    });
-    assert_eq!(
-        connector.stats().live,
-        0,
-        "the runtime took its sockets along"
-    );
-    on_own_runtime(async {
-        assert_eq!(fetch(&pool, &upstream.uri("/")).await.unwrap(), "ok");
-        let origin = upstream.uri("/").to_string().parse().unwrap();
-        eventually(|| pool.stats(&origin).unwrap().in_flight == 0).await;
-        assert_at_rest(&pool.stats(&origin).unwrap());
-    });
-}
-
-/// The task that keeps the clocks once ended with the runtime of the first caller, and connections of
-/// another runtime idled for ever.
-#[test]
-fn clocks_go_on_in_another_runtime_when_the_first_one_ends() {
-    let servers = tokio::runtime::Runtime::new().unwrap();
-    let gate = Gate::new();
-    let held = gate.clone();
-    let upstream = servers.block_on(Upstream::start(move |request| match &*request.target {
-        "/held" => Reply::ok("ok").when(&held),
-        _ => Reply::ok("ok"),
-    }));
-    let connector = Connector::tcp(upstream.addr());
-    let layer = cap(2).idle_timeout(Duration::from_millis(300));
-    let pool: KeepAlive = layer.layer(connector.clone());
-    let second = tokio::runtime::Runtime::new().unwrap();
-    on_own_runtime(async {
-        let (held, uri) = (upstream.uri("/held"), upstream.uri("/"));
-        // One connection here, with the clocks, and one there.
-        let busy = tokio::spawn({
-            let pool = pool.clone();
-            async move { fetch(&pool, &held).await }
-        });
-        gate.reached(1).await;
-        let there = pool.clone();
-        second
-            .spawn(async move { fetch(&there, &uri).await.map(drop).unwrap() })
-            .await
-            .unwrap();
-        gate.open();
-        busy.await.unwrap().unwrap();
-    });
-    second.block_on(async {
-        connector.settled(|stats| stats.live == 1).await;
-        fetch(&pool, &upstream.uri("/")).await.unwrap();
-        assert_eq!(upstream.accepted(), 2);
-        within(LONG, connector.settled(|stats| stats.live == 0)).await;
-    });
-}
 
 #[tokio::test]
 async fn dropping_the_client_closes_what_idles_and_lets_exchanges_finish() {
