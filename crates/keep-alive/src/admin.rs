@@ -22,6 +22,11 @@ impl OriginPool {
         OriginStats::new(self.origin.clone(), engine, closed_by, *drained)
     }
 
+    /// The cap that holds at present.
+    pub(crate) fn limit(&self) -> usize {
+        self.with(|inner| inner.engine.config().max_open.get())
+    }
+
     pub(crate) fn set_limit(self: &Arc<Self>, max: NonZeroUsize) {
         self.change_limit(|inner| inner.limit = max);
         crate::dial::start(self);
@@ -127,8 +132,7 @@ impl Inner {
 impl Drop for OriginPool {
     fn drop(&mut self) {
         if self.shared.observer.is_some() {
-            let limit = self.with(|inner| inner.engine.config().max_open.get());
-            self.tell_limit(limit, 0);
+            self.tell_limit(self.limit(), 0);
         }
     }
 }

@@ -52,12 +52,13 @@ impl Origins {
             return Some(known.clone());
         }
         let pool = Arc::new(OriginPool::new(origin.clone(), host, uri, shared.clone()));
+        let limit = pool.limit();
         table.insert_unique(hash, pool.clone(), |pool| {
             self.hasher.hash_one(&pool.origin)
         });
         drop(table);
         // What it was met with: a change since then has told of itself.
-        pool.tell_limit(0, shared.config.limit(origin).get());
+        pool.tell_limit(0, limit);
         Some(pool)
     }
 

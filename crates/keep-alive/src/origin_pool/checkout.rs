@@ -142,8 +142,8 @@ impl OriginPool {
             reason,
             waited,
         });
-        let limit = self.shared.config.limit(&self.origin).get();
-        KeepAliveError::refused(reason, self.origin.clone(), (waited, ahead, limit), error)
+        let numbers = (waited, ahead, self.limit());
+        KeepAliveError::refused(reason, self.origin.clone(), numbers, error)
     }
 
     /// The caller of a waiting ticket went away.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod ends;
+mod limits;
 mod peer;
 mod streams;
 #[path = "../support/mod.rs"]
