@@ -122,7 +122,7 @@ impl Gate {
             return Admission::Queued(ticket);
         };
         let refusal = Refusal::at_once(reason, self.queue.len(), None);
-        self.totals.refused(&refusal);
+        self.totals.refused(refusal.reason);
         Admission::Refused(refusal)
     }
 
@@ -149,7 +149,7 @@ impl Gate {
             }
             Polled::Refused(refusal) => refusal,
         };
-        self.totals.refused(&refusal);
+        self.totals.refused(refusal.reason);
         Poll::Ready(Err(refusal))
     }
 

@@ -104,6 +104,10 @@ impl<E> fmt::Display for Refusal<E> {
             RefuseReason::OpenFailed => f.write_str("the connection could not be opened"),
             RefuseReason::BackingOff => f.write_str("backing off after failed connects"),
             RefuseReason::Closed => f.write_str("draining or closed"),
+            RefuseReason::ClosedBeforeSent => {
+                f.write_str("each connection closed before it could be used")
+            }
+            RefuseReason::NoRuntime => f.write_str("outside a runtime"),
             reason => f.write_str(reason.label()),
         }
     }

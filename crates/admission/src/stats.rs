@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use tollgate_core::RefuseReason;
 
-use crate::outcome::Refusal;
-
 /// What happened to demands so far.
 ///
 /// A demand is counted as answered when its caller learns the answer; one whose caller goes away
@@ -18,9 +16,11 @@ pub struct Totals {
     pub demands: u64,
     /// Answered with a lease.
     pub granted: u64,
-    /// Refused because the queue was full or the machine draining.
+    /// Refused because the queue was full, the machine draining, or by the owner for a reason of its
+    /// own.
     pub refused: u64,
-    /// Refused because of a failed open, or in the back-off after such.
+    /// Refused because of a failed open, in the back-off after such, or because connections closed
+    /// before they could be used.
     pub failed: u64,
     /// Refused because a deadline passed.
     pub timed_out: u64,
@@ -45,10 +45,12 @@ impl Totals {
         self.waited = self.waited.saturating_add(waited);
     }
 
-    pub(crate) fn refused<E>(&mut self, refusal: &Refusal<E>) {
-        match refusal.reason {
+    pub(crate) fn refused(&mut self, reason: RefuseReason) {
+        match reason {
             RefuseReason::TimedOut => self.timed_out += 1,
-            RefuseReason::OpenFailed | RefuseReason::BackingOff => self.failed += 1,
+            RefuseReason::OpenFailed
+            | RefuseReason::BackingOff
+            | RefuseReason::ClosedBeforeSent => self.failed += 1,
             // Polled after its end: it has been counted.
             RefuseReason::Cancelled => {}
             _ => self.refused += 1,

@@ -77,6 +77,10 @@ labelled! {
         BackingOff => "backing_off",
         /// The pool is draining or closed.
         Closed => "closed",
+        /// Each connection that was to serve it closed before it could be used.
+        ClosedBeforeSent => "closed_before_sent",
+        /// It waited outside a runtime, where nothing can be dialled.
+        NoRuntime => "no_runtime",
     }
 }
 

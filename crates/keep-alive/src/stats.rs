@@ -44,9 +44,10 @@ pub struct OriginStats {
     pub reused: u64,
     /// Connections closed.
     pub closed: u64,
-    /// Requests refused because the queue was full or the pool draining.
+    /// Requests refused because the queue was full, the pool draining, or there was no runtime.
     pub refused: u64,
-    /// Requests that failed with a dial, or in the back-off after failed dials.
+    /// Requests that failed with a dial, in the back-off after failed dials, or because every
+    /// connection tried closed before it could be used.
     pub failed: u64,
     /// Requests that waited as long as they may.
     pub timed_out: u64,

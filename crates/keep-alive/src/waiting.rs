@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tollgate_admission::Ticket;
-use tollgate_core::Timings;
+use tollgate_core::{RefuseReason, Timings};
 
 use crate::error::{KeepAliveError, KeepAliveErrorKind};
 use crate::lease::Lease;
@@ -30,6 +30,22 @@ impl InQueue {
             ticket: Some(ticket),
             since,
         }
+    }
+
+    /// Leaves the queue for another reason than that the caller did; the error that says so.
+    #[cold]
+    fn give_up(&mut self, reason: RefuseReason, attempts: u32) -> KeepAliveError {
+        if let Some(ticket) = self.ticket.take() {
+            self.pool.give_up(ticket, self.since, reason);
+        }
+        let kind = match reason {
+            RefuseReason::NoRuntime => KeepAliveErrorKind::NoRuntime,
+            _ => KeepAliveErrorKind::ClosedBeforeSent,
+        };
+        let mut timings = Timings::default();
+        timings.queued = self.since.elapsed();
+        timings.attempts = attempts;
+        KeepAliveError::new(kind, Some(self.pool.origin.clone())).with_timings(timings)
     }
 }
 
@@ -71,11 +87,7 @@ impl Future for Waiting {
         let pool = place.pool.clone();
         let ticket = place.ticket.expect("a finished wait is not polled again");
         if Handle::try_current().is_err() {
-            let origin = pool.origin.clone();
-            return Poll::Ready(Err(KeepAliveError::new(
-                KeepAliveErrorKind::NoRuntime,
-                Some(origin),
-            )));
+            return Poll::Ready(Err(place.give_up(RefuseReason::NoRuntime, 0)));
         }
         loop {
             let deadline = match pool.poll_ticket(ticket, cx) {
@@ -89,11 +101,9 @@ impl Future for Waiting {
                     *this.lost += 1;
                     if *this.lost > pool.shared.config.retry.unsent {
                         // Else a peer that accepts and closes would be dialled for ever.
-                        return Poll::Ready(Err(closed_before_sent(
-                            &pool,
-                            *this.lost,
-                            place.since,
-                        )));
+                        return Poll::Ready(Err(
+                            place.give_up(RefuseReason::ClosedBeforeSent, *this.lost)
+                        ));
                     }
                     deadline
                 }
@@ -116,15 +126,6 @@ impl Future for Waiting {
             }
         }
     }
-}
-
-#[cold]
-fn closed_before_sent(pool: &OriginPool, attempts: u32, since: Instant) -> KeepAliveError {
-    let mut timings = Timings::default();
-    timings.queued = since.elapsed();
-    timings.attempts = attempts;
-    let kind = KeepAliveErrorKind::ClosedBeforeSent;
-    KeepAliveError::new(kind, Some(pool.origin.clone())).with_timings(timings)
 }
 
 /// What a look at a ticket showed.

@@ -52,7 +52,7 @@ impl<E: Clone> Pool<E> {
             return Admission::Queued(ticket);
         };
         let refusal = Refusal::at_once(reason, ahead, error);
-        self.totals.refused(&refusal);
+        self.totals.refused(refusal.reason);
         self.cover(now);
         Admission::Refused(refusal)
     }
@@ -94,7 +94,7 @@ impl<E: Clone> Pool<E> {
             }
             Polled::Refused(refusal) => refusal,
         };
-        self.totals.refused(&refusal);
+        self.totals.refused(refusal.reason);
         Poll::Ready(Err(refusal))
     }
 
@@ -152,14 +152,28 @@ impl<E: Clone> Pool<E> {
     /// The request behind a ticket went away. A lease reserved for it goes to the next, or idles.
     /// The open it caused goes on.
     pub fn cancel(&mut self, ticket: Ticket, now: Instant) {
+        if self.leave(ticket, now) {
+            self.totals.cancelled += 1;
+        }
+    }
+
+    /// The owner gives the request behind a ticket up, for a reason that the pool knows nothing of.
+    /// As [`cancel`](Self::cancel), but it counts as refused for that reason.
+    pub fn give_up(&mut self, ticket: Ticket, now: Instant, reason: RefuseReason) {
+        if self.leave(ticket, now) {
+            self.totals.refused(reason);
+        }
+    }
+
+    fn leave(&mut self, ticket: Ticket, now: Instant) -> bool {
         match self.queue.cancel(ticket, &mut self.effects) {
-            Cancelled::Nothing => return,
+            Cancelled::Nothing => return false,
             Cancelled::Waiting => self.cover(now),
             Cancelled::Refused => {}
             Cancelled::Reserved(lease) => {
                 self.lease_returned(lease.resource, now, Returned::Unused);
             }
         }
-        self.totals.cancelled += 1;
+        true
     }
 }

@@ -193,6 +193,28 @@ fn a_collected_ticket_means_nothing_and_does_no_harm() {
 }
 
 #[test]
+fn whoever_its_owner_gives_up_counts_for_that_reason_and_hands_on_what_it_had() {
+    let mut bench = Bench::new(config(1));
+    let held = bench.idle();
+    bench.take();
+    let [first, second] = [bench.queue(), bench.queue()];
+    bench.give_back(held);
+    bench
+        .pool
+        .give_up(first, bench.now, RefuseReason::ClosedBeforeSent);
+    bench.granted(second);
+    let third = bench.queue();
+    for _twice in 0..2 {
+        bench
+            .pool
+            .give_up(third, bench.now, RefuseReason::NoRuntime);
+    }
+    let totals = bench.pool.stats().totals;
+    assert_eq!((totals.failed, totals.refused, totals.cancelled), (1, 1, 0));
+    assert_eq!(totals.demands, totals.settled());
+}
+
+#[test]
 fn a_refusal_says_what_happened_and_shows_the_cause() {
     let refusal = |reason, error| Refusal {
         reason,
@@ -213,6 +235,8 @@ fn a_refusal_says_what_happened_and_shows_the_cause() {
             "the connection could not be opened",
             "backing off after failed connects",
             "draining or closed",
+            "each connection closed before it could be used",
+            "outside a runtime",
         ]
     );
     let failed = refusal(RefuseReason::OpenFailed, Some(std::fmt::Error));

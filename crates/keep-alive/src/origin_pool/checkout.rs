@@ -150,9 +150,20 @@ impl OriginPool {
     pub(crate) fn cancel(&self, ticket: Ticket, since: Instant) {
         let now = Instant::now();
         self.with(|inner| inner.engine.cancel(ticket, now));
+        self.tell_left(RefuseReason::Cancelled, since, now);
+    }
+
+    /// A waiting ticket is of no use to its caller any more.
+    pub(crate) fn give_up(&self, ticket: Ticket, since: Instant, reason: RefuseReason) {
+        let now = Instant::now();
+        self.with(|inner| inner.engine.give_up(ticket, now, reason));
+        self.tell_left(reason, since, now);
+    }
+
+    fn tell_left(&self, reason: RefuseReason, since: Instant, now: Instant) {
         self.observe(|| Event::Refused {
             origin: &self.origin,
-            reason: RefuseReason::Cancelled,
+            reason,
             waited: now.saturating_duration_since(since).max(QUEUED),
         });
     }
