@@ -57,6 +57,19 @@ async fn one_connection_is_closed_for_one_who_waits_and_not_more() {
     assert_eq!(connector.stats().peak_live, 4);
 }
 
+/// Connections that fell idle were once closed for one who had left.
+#[tokio::test]
+async fn no_connection_is_closed_for_one_who_left() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let (pool, connector, held) = four_to_a(&upstream).await;
+    let mut waiter = Box::pin(pool.clone().oneshot(request("GET", &Uri::from_static(B))));
+    assert!(waiter.as_mut().now_or_never().is_none());
+    drop(waiter);
+    drop(held);
+    fetch(&pool, &Uri::from_static(A)).await.unwrap();
+    assert_eq!((reclaimed(&pool), connector.stats().calls), (0, 4));
+}
+
 #[tokio::test]
 async fn two_who_wait_are_made_room_for_by_two() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;

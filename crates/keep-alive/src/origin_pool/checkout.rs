@@ -150,17 +150,18 @@ impl OriginPool {
     pub(crate) fn cancel(&self, ticket: Ticket, since: Instant) {
         let now = Instant::now();
         self.with(|inner| inner.engine.cancel(ticket, now));
-        self.tell_left(RefuseReason::Cancelled, since, now);
+        self.left(RefuseReason::Cancelled, since, now);
     }
 
     /// A waiting ticket is of no use to its caller any more.
     pub(crate) fn give_up(&self, ticket: Ticket, since: Instant, reason: RefuseReason) {
         let now = Instant::now();
         self.with(|inner| inner.engine.give_up(ticket, now, reason));
-        self.tell_left(reason, since, now);
+        self.left(reason, since, now);
     }
 
-    fn tell_left(&self, reason: RefuseReason, since: Instant, now: Instant) {
+    fn left(&self, reason: RefuseReason, since: Instant, now: Instant) {
+        self.shared.demand_changed(self);
         self.observe(|| Event::Refused {
             origin: &self.origin,
             reason,
