@@ -1,5 +1,6 @@
 //! What is done to an origin as a whole: reading it, retiring connections, ending it.
 
+use std::mem;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -61,19 +62,11 @@ impl OriginPool {
         }
     }
 
-    /// Tells the observer if another number of connections drain than it knows of.
-    pub(crate) fn tell_draining(&self) {
-        if self.shared.observer.is_none() {
-            return;
-        }
-        let (from, to) = self.with(|inner| {
-            let to = inner.engine.stats().draining;
-            (std::mem::replace(&mut inner.told_draining, to), to)
-        });
-        if from != to {
-            let origin = &self.origin;
-            self.observe(|| Event::DrainingChanged { origin, from, to });
-        }
+    /// Tells the observer that another number of connections drain.
+    #[cold]
+    pub(crate) fn tell_draining(&self, (from, to): (usize, usize)) {
+        let origin = &self.origin;
+        self.observe(|| Event::DrainingChanged { origin, from, to });
     }
 
     /// Retires the connections that `which` picks: those that idle now, the others in time.
@@ -88,7 +81,6 @@ impl OriginPool {
                 inner.engine.retire(entry.resource, reason);
             }
         });
-        self.tell_draining();
     }
 
     /// Takes no more requests, and closes what idles and what only waits for an upload whose
@@ -123,6 +115,14 @@ impl OriginPool {
 pub(crate) struct Numbers(PoolStats, [u64; CloseReason::ALL.len()], u64);
 
 impl Inner {
+    /// How many connections drained when this was last asked, and do now, if that is another number.
+    #[inline]
+    pub(crate) fn draining_changed_locked(&mut self) -> Option<(usize, usize)> {
+        let to = self.engine.draining();
+        let changed = to != self.told_draining;
+        changed.then(|| (mem::replace(&mut self.told_draining, to), to))
+    }
+
     pub(crate) fn numbers_locked(&self) -> Numbers {
         Numbers(self.engine.stats(), self.closed_by, self.drained)
     }

@@ -154,7 +154,6 @@ where
                 .with(|inner| inner.engine.retire(resource, reason));
             // Replace it first: whoever waits need not wait for those it still serves.
             crate::dial::start(&self.origin);
-            self.origin.tell_draining();
         }
     }
 

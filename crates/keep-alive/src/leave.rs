@@ -30,8 +30,7 @@ impl KeepAlive {
 
 impl OriginPool {
     fn retire_some(&self, addresses: &[SocketAddr], budget: &mut usize) -> usize {
-        let before = *budget;
-        let left = self.with(|inner| {
+        self.with(|inner| {
             let on_them = inner.live_on_locked(addresses);
             let now = on_them.len().min(*budget);
             for &index in &on_them[..now] {
@@ -41,11 +40,7 @@ impl OriginPool {
             }
             *budget -= now;
             on_them.len() - now
-        });
-        if *budget < before {
-            self.tell_draining();
-        }
-        left
+        })
     }
 }
 

@@ -141,7 +141,6 @@ impl OriginPool {
         for conn in stuck {
             conn.close(CloseReason::Stuck);
         }
-        self.tell_draining();
         crate::dial::start(self);
         next
     }

@@ -109,10 +109,10 @@ impl OriginPool {
         }
     }
 
-    /// Runs `f` under the lock, then carries out what the engine decided.
+    /// Runs `f` under the lock, then carries out what the engine decided and tells what drains.
     #[inline]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
-        let mut early = false;
+        let (mut early, mut draining) = (false, None);
         let result = self.inner.with_then(
             |inner| {
                 let result = f(inner);
@@ -122,10 +122,14 @@ impl OriginPool {
                         .store(self.shared.stamp(since), Ordering::SeqCst);
                 }
                 early = inner.needs_earlier_look_locked();
+                draining = inner.draining_changed_locked();
                 result
             },
             |effects| self.carry_out(effects),
         );
+        if let Some(change) = draining {
+            self.tell_draining(change);
+        }
         if early {
             self.look_earlier();
         }
@@ -181,9 +185,11 @@ impl OriginPool {
         self.with(|inner| inner.engine.is_empty())
     }
 
-    /// And has been so for a while.
+    /// And has been so for a while. It decides nothing and tells nobody: the caller holds a lock.
     pub(crate) fn is_forgotten(&self, now: Instant) -> bool {
-        self.with(|inner| inner.is_forgotten_locked(now))
+        let (forgotten, effects) = self.inner.with(|inner| inner.is_forgotten_locked(now));
+        debug_assert!(effects.is_none(), "to look is to leave as it is");
+        forgotten
     }
 
     /// The stamp of the oldest idle connection, 0 if there is none.

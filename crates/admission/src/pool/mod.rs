@@ -115,6 +115,12 @@ impl<E: Clone> Pool<E> {
             && !self.back_off.is_waiting()
     }
 
+    /// How many connections drain: [`PoolStats::draining`], for those who look at every call.
+    #[inline]
+    pub const fn draining(&self) -> usize {
+        self.resources.draining()
+    }
+
     /// The gauges and counters.
     pub fn stats(&self) -> PoolStats {
         let gauges = self.resources.gauges();

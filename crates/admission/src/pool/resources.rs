@@ -50,6 +50,12 @@ impl Resources {
         self.all.len()
     }
 
+    /// How many take no more leases and live beside their replacement.
+    #[inline]
+    pub(crate) const fn draining(&self) -> usize {
+        self.draining
+    }
+
     /// How many are idle.
     pub(crate) const fn idle(&self) -> usize {
         self.idle.len()

@@ -97,7 +97,6 @@ impl OriginPool {
         });
         if let Some((gone, entry)) = gone {
             drop(entry);
-            self.tell_draining();
             self.tunnel_ended(conn);
             self.observe(|| Event::Closed {
                 origin: &self.origin,

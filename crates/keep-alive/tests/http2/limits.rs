@@ -126,6 +126,53 @@ async fn the_limit_of_a_protocol_that_is_known_is_told_from_the_start() {
     assert_eq!(told, [(0, 4), (4, 2), (2, 4), (4, 0)]);
 }
 
+/// Connections within the cap, as an observer counts them, and the most that there ever were.
+#[derive(Default)]
+struct Running(Mutex<(i64, i64)>);
+
+impl Observer for Running {
+    fn on_event(&self, event: &Event<'_>) {
+        let signed = |n| i64::try_from(n).unwrap();
+        let step = match *event {
+            Event::Opened { .. } => 1,
+            Event::Closed { .. } => -1,
+            Event::DrainingChanged { from, to, .. } => signed(from) - signed(to),
+            _ => return,
+        };
+        let (now, most) = &mut *self.0.lock().unwrap();
+        *now += step;
+        *most = (*most).max(*now);
+    }
+}
+
+/// One that had carried as many requests as it may was once told as draining only when maintenance
+/// looked, which it does for every dial, or much later.
+#[tokio::test]
+async fn a_connection_drains_for_an_observer_as_soon_as_it_takes_no_more() {
+    let running = Arc::new(Running::default());
+    let layer = streams(1, 100).observer(running.clone());
+    let layer = layer.max_requests_per_connection(3.try_into().unwrap());
+    let stack = Stack::new(None, &layer).await;
+    let first = stack.calls(1);
+    until(|| stack.peer.answer_all() == 1).await;
+    all_ok(first).await;
+    let mut calls = stack.calls(2);
+    until(|| stack.peer.open() == [2]).await;
+    assert_eq!(stack.stats().draining, 1);
+    assert_eq!(*running.0.lock().unwrap(), (0, 1), "told as it is");
+    calls.extend(stack.calls(2));
+    until(|| stack.peer.open() == [2, 2]).await;
+    let stats = stack.stats();
+    assert_eq!((stats.open, stats.draining, stats.limit), (1, 1, Some(1)));
+    assert_eq!(*running.0.lock().unwrap(), (1, 1), "never above the limit");
+    stack.peer.answer_all();
+    all_ok(calls).await;
+    until(|| stack.connector.stats().live == 1).await;
+    let Stack { pool, .. } = stack;
+    drop(pool);
+    until(|| running.0.lock().unwrap().0 == 0).await;
+}
+
 /// Its message once named the cap that the pool had begun with.
 #[tokio::test]
 async fn a_refusal_names_the_limit_that_holds() {
