@@ -1,0 +1,127 @@
+//! A subscriber that keeps everything it is told.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use hyper_util::client::legacy::connect::Connected;
+use tollgate_core::DialInfo;
+use tollgate_testing::{Connector, Upstream};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+pub(crate) type Fields = BTreeMap<String, String>;
+
+/// Keeps every span with its fields and its parent, and knows which one each thread is in.
+#[derive(Clone, Default)]
+pub(crate) struct Spans(Arc<Mutex<Vec<Told>>>);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) name: &'static str,
+    pub(crate) parent: Option<u64>,
+    pub(crate) fields: Fields,
+    pub(crate) open: bool,
+}
+
+thread_local! {
+    static ENTERED: RefCell<Vec<Id>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Writer<'a>(&'a mut Fields);
+
+impl Visit for Writer<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.to_string(), format!("{value:?}"));
+    }
+}
+
+impl Spans {
+    pub(crate) fn all(&self) -> Vec<Told> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn attempts(&self) -> Vec<Told> {
+        let all = self.all().into_iter();
+        all.filter(|told| told.name == "attempt").collect()
+    }
+
+    /// Those of `work`, which runs on this thread.
+    pub(crate) fn of<F: Future>(&self, work: F) -> F::Output {
+        tracing::subscriber::with_default(self.clone(), || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(work)
+        })
+    }
+}
+
+impl Subscriber for Spans {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::DEBUG
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        let mut fields = Fields::new();
+        attributes.record(&mut Writer(&mut fields));
+        let parent = attributes.parent().cloned();
+        let parent = parent.or_else(|| attributes.is_contextual().then(current).flatten());
+        let mut all = self.0.lock().unwrap();
+        all.push(Told {
+            name: attributes.metadata().name(),
+            parent: parent.map(|id| id.into_u64()),
+            fields,
+            open: true,
+        });
+        Id::from_u64(all.len() as u64)
+    }
+
+    fn record(&self, id: &Id, values: &Record<'_>) {
+        let told = &mut self.0.lock().unwrap()[index(id)];
+        values.record(&mut Writer(&mut told.fields));
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, id: &Id) {
+        ENTERED.with_borrow_mut(|entered| entered.push(id.clone()));
+    }
+
+    fn exit(&self, _: &Id) {
+        ENTERED.with_borrow_mut(Vec::pop);
+    }
+
+    fn try_close(&self, id: Id) -> bool {
+        self.0.lock().unwrap()[index(&id)].open = false;
+        true
+    }
+}
+
+/// The span that this thread is in.
+pub(crate) fn current() -> Option<Id> {
+    ENTERED.with_borrow(|entered| entered.last().cloned())
+}
+
+fn index(id: &Id) -> usize {
+    usize::try_from(id.into_u64()).unwrap() - 1
+}
+
+/// A connector that says what the dial took, as Tollgate's do.
+pub(crate) fn told(upstream: &Upstream) -> Connector {
+    let remote = upstream.addr();
+    Connector::tcp(remote).connected(move || {
+        let mut info = DialInfo::default();
+        let ms = std::time::Duration::from_millis;
+        info.remote = Some(remote);
+        info.dns = Some(ms(1));
+        info.connect = Some(ms(2));
+        info.tls = Some(ms(3));
+        Connected::new().extra(info)
+    })
+}
