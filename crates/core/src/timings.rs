@@ -12,7 +12,8 @@ use std::time::Duration;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Timings {
-    /// From the call to a lease on a connection; zero if one was idle.
+    /// From the call to a lease on a connection, that of each attempt; zero if one was idle. A wait
+    /// in `poll_ready`, before the call, is not in it.
     pub queued: Duration,
     /// Name resolution for the dial of this connection.
     pub dns: Option<Duration>,

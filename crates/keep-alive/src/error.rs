@@ -116,6 +116,13 @@ impl KeepAliveError {
         self
     }
 
+    /// The request had waited and had been started before.
+    pub(crate) fn after(mut self, queued: Duration, attempts: u32) -> Self {
+        self.0.timings.queued += queued;
+        self.0.timings.attempts += attempts;
+        self
+    }
+
     pub(crate) fn with_took(mut self, took: Duration) -> Self {
         self.0.took = Some(took);
         self

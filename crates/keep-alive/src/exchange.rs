@@ -129,8 +129,9 @@ impl Call {
                 Demanded::Lease(lease) => lease,
                 Demanded::Wait(place) => {
                     let waited = Waiting::new(place).await;
-                    let (lease, waited) = waited.inspect_err(|error| span.refused(error))?;
+                    let (lease, waited) = waited.map_err(|error| self.refused(error, &mut span))?;
                     self.queued += waited;
+                    span.waited(waited);
                     lease
                 }
             };
@@ -139,7 +140,7 @@ impl Call {
             }
             if lease.is_dead() {
                 self.attempts += 1;
-                span.failed(&lease, self.queued, &"the connection was found dead");
+                span.failed(&lease, &"the connection was found dead");
                 lease.failed(CloseReason::PeerEof);
                 if self.attempts > pool.shared.config.retry.unsent {
                     return Err(self.error(&pool, KeepAliveErrorKind::ClosedBeforeSent));
@@ -153,7 +154,7 @@ impl Call {
                         return Ok(response);
                     }
                     Err(failure) => {
-                        span.failed(&lease, self.queued, failure.error());
+                        span.failed(&lease, failure.error());
                         match self.after(failure, lease) {
                             After::Again(again) => request = Some(again),
                             After::Fail(error) => return Err(error),
@@ -164,7 +165,7 @@ impl Call {
             span = self.span(&pool, &request);
             next = self
                 .ask_again(&pool)
-                .inspect_err(|error| span.refused(error))?;
+                .map_err(|error| self.refused(error, &mut span))?;
         }
     }
 
@@ -172,7 +173,13 @@ impl Call {
     #[inline]
     pub(crate) fn span(&self, pool: &OriginPool, request: &Outgoing) -> AttemptSpan {
         let method = request.as_ref().map(Request::method);
-        AttemptSpan::start(&pool.origin, method, self.attempts + 1)
+        AttemptSpan::start(Some(&pool.origin), method, self.attempts + 1)
+    }
+
+    /// An attempt got no connection: the error is the request's, with the waits and attempts before.
+    pub(crate) fn refused(&self, error: KeepAliveError, span: &mut AttemptSpan) -> KeepAliveError {
+        span.refused(&error);
+        error.after(self.queued, self.attempts)
     }
 
     /// Asks for a lease for another attempt.

@@ -5,8 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use http::Response;
+use http::{Method, Response};
+use tollgate_core::Origin;
 
 use crate::body::KeepAliveBody;
 use crate::error::KeepAliveError;
@@ -47,16 +49,17 @@ struct Hit {
 }
 
 impl KeepAliveFuture {
-    /// A call, on `lease` if the caller has reserved one.
+    /// A call, on `lease` if the caller has reserved one and waited for it so long.
     #[inline]
     pub(crate) fn new(
         mut call: Call,
         pool: &Arc<OriginPool>,
         request: &mut Outgoing,
         mut lease: Option<Lease>,
+        waited: Duration,
     ) -> Self {
         if spans::is_heard() {
-            return Self::told(call, pool, request, lease);
+            return Self::told(call, pool, request, lease, waited);
         }
         let mut place = None;
         if lease.is_none() {
@@ -101,8 +104,10 @@ impl KeepAliveFuture {
         pool: &Arc<OriginPool>,
         request: &mut Outgoing,
         mut lease: Option<Lease>,
+        waited: Duration,
     ) -> Self {
         let mut span = call.span(pool, request);
+        span.waited(waited);
         let mut place = None;
         if lease.is_none() {
             place = match call.ask(pool, request, &mut lease) {
@@ -116,7 +121,21 @@ impl KeepAliveFuture {
         Self::running(call, pool, request, Demanded::of(lease, place), span)
     }
 
-    pub(crate) const fn failed(error: KeepAliveError) -> Self {
+    /// A request that was refused before it could ask for anything.
+    #[cold]
+    pub(crate) fn refused(
+        origin: Option<&Origin>,
+        method: &Method,
+        waited: Duration,
+        error: KeepAliveError,
+    ) -> Self {
+        let mut span = AttemptSpan::start(origin, Some(method), 1);
+        span.waited(waited);
+        span.refused(&error);
+        Self::failed(error)
+    }
+
+    const fn failed(error: KeepAliveError) -> Self {
         Self(State::Failed(Some(error)))
     }
 }
@@ -137,7 +156,10 @@ impl Hit {
                     let running = self.call.clone().run(pool, Some(request), demanded, span);
                     State::Running(Box::pin(running))
                 }
-                Err(error) => State::Failed(Some(error)),
+                Err(error) => {
+                    let error = self.call.refused(error, &mut AttemptSpan::default());
+                    State::Failed(Some(error))
+                }
             },
         }
     }

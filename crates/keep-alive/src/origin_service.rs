@@ -6,6 +6,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -36,6 +37,9 @@ use crate::waiting::Waiting;
 ///
 /// Requests go to this origin whatever their URI says: its path is what counts.
 ///
+/// A wait in `poll_ready` is in the span of the call's first attempt. It is not in the call's
+/// [`Timings`](tollgate_core::Timings), which begin with the call: who waits for readiness measures that.
+///
 /// `poll_ready` never fails, since an error from it would mean that the service is done for; what
 /// went wrong is told by the next call.
 pub struct KeepAliveOrigin {
@@ -43,6 +47,8 @@ pub struct KeepAliveOrigin {
     pool: Arc<OriginPool>,
     /// What `poll_ready` has reserved.
     ready: Option<Lease>,
+    /// How long it has waited for that.
+    waited: Duration,
     state: State,
 }
 
@@ -59,6 +65,7 @@ impl KeepAliveOrigin {
             owner,
             pool,
             ready: None,
+            waited: Duration::ZERO,
             state: State::Idle,
         }
     }
@@ -98,8 +105,9 @@ where
                     Err(error) => self.state = State::Failed(error),
                 },
                 State::Waiting(waiting) => match ready!(waiting.as_mut().poll(cx)) {
-                    Ok((lease, _)) => {
+                    Ok((lease, waited)) => {
                         self.ready = Some(lease);
+                        self.waited += waited;
                         self.state = State::Idle;
                     }
                     Err(error) => self.state = State::Failed(error),
@@ -111,16 +119,18 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> KeepAliveFuture {
+        let waited = mem::take(&mut self.waited);
         if let State::Failed(_) = self.state
             && let State::Failed(error) = mem::replace(&mut self.state, State::Idle)
         {
-            return KeepAliveFuture::failed(error);
+            let origin = Some(&self.pool.origin);
+            return KeepAliveFuture::refused(origin, request.method(), waited, error);
         }
         // Called without being ready, which breaks Tower's contract, it waits inside the call.
         self.state = State::Idle;
         let call = Call::new(self.owner.clone());
         let mut request = Some(request.map(ErasedBody::new));
-        KeepAliveFuture::new(call, &self.pool, &mut request, self.ready.take())
+        KeepAliveFuture::new(call, &self.pool, &mut request, self.ready.take(), waited)
     }
 }
 

@@ -247,12 +247,12 @@ where
             Some(pool) => {
                 let call = Call::new(self.owner.clone());
                 let mut request = Some(request.map(ErasedBody::new));
-                KeepAliveFuture::new(call, &pool, &mut request, None)
+                KeepAliveFuture::new(call, &pool, &mut request, None, Duration::ZERO)
             }
-            None => KeepAliveFuture::failed(KeepAliveError::new(
-                KeepAliveErrorKind::InvalidRequest,
-                None,
-            )),
+            None => {
+                let error = KeepAliveError::new(KeepAliveErrorKind::InvalidRequest, None);
+                KeepAliveFuture::refused(None, request.method(), Duration::ZERO, error)
+            }
         }
     }
 }

@@ -27,24 +27,28 @@ fn is_wanted() -> bool {
 /// The span of the attempt under way, from the demand for a connection to the response's head, a
 /// child of the caller's. It is never entered, so no task takes it along.
 #[derive(Default)]
-pub(crate) struct AttemptSpan(Option<Span>);
+pub(crate) struct AttemptSpan {
+    span: Option<Span>,
+    /// How long this attempt has waited for its connection; the timings have the request's waits.
+    waited: Duration,
+}
 
 impl AttemptSpan {
-    pub(crate) fn start(origin: &Origin, method: Option<&Method>, attempt: u32) -> Self {
+    pub(crate) fn start(origin: Option<&Origin>, method: Option<&Method>, attempt: u32) -> Self {
         if is_heard() {
             Self::open(origin, method, attempt)
         } else {
-            Self(None)
+            Self::default()
         }
     }
 
     // No path and no query: they may hold what is nobody's business.
     #[cold]
-    fn open(origin: &Origin, method: Option<&Method>, attempt: u32) -> Self {
+    fn open(origin: Option<&Origin>, method: Option<&Method>, attempt: u32) -> Self {
         let span = tracing::debug_span!(
             target: "tollgate::request",
             "attempt",
-            %origin,
+            origin = origin.map(display),
             method = method.map(display),
             attempt,
             queued = Empty,
@@ -59,41 +63,48 @@ impl AttemptSpan {
             outcome = Empty,
             error = Empty,
         );
-        Self(Some(span))
+        Self {
+            span: Some(span),
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// It has waited this long, or longer.
+    pub(crate) fn waited(&mut self, waited: Duration) {
+        self.waited += waited;
     }
 
     /// The head is there.
     pub(crate) fn answered(&mut self, response: &Response<KeepAliveBody>) {
-        if let Some(span) = self.0.take() {
-            record(&span, &response.body().timings());
+        if let Some(span) = self.span.take() {
+            record(&span, self.waited, &response.body().timings());
             span.record("status", response.status().as_u16());
             span.record("outcome", "answered");
         }
     }
 
     /// It came to nothing on a connection.
-    pub(crate) fn failed(&mut self, lease: &Lease, queued: Duration, error: &dyn fmt::Display) {
-        if let Some(span) = self.0.take() {
-            let mut timings = lease.timings();
-            timings.queued = queued;
-            record(&span, &timings);
+    pub(crate) fn failed(&mut self, lease: &Lease, error: &dyn fmt::Display) {
+        if let Some(span) = self.span.take() {
+            record(&span, self.waited, &lease.timings());
             span.record("outcome", "failed");
             span.record("error", display(error));
         }
     }
 
-    /// It got no connection.
+    /// It got no connection, which this error says of nothing but this attempt.
     pub(crate) fn refused(&mut self, error: &KeepAliveError) {
-        if let Some(span) = self.0.take() {
-            record(&span, &error.timings());
+        if let Some(span) = self.span.take() {
+            let timings = error.timings();
+            record(&span, self.waited + timings.queued, &timings);
             span.record("outcome", "refused");
             span.record("error", display(error));
         }
     }
 }
 
-fn record(span: &Span, timings: &Timings) {
-    span.record("queued", debug(timings.queued));
+fn record(span: &Span, waited: Duration, timings: &Timings) {
+    span.record("queued", debug(waited));
     if timings.connection > 0 {
         span.record("connection", timings.connection);
         span.record("reused", timings.reused);
@@ -116,7 +127,7 @@ fn record(span: &Span, timings: &Timings) {
 /// The caller went away.
 impl Drop for AttemptSpan {
     fn drop(&mut self) {
-        if let Some(span) = self.0.take() {
+        if let Some(span) = self.span.take() {
             span.record("outcome", "cancelled");
         }
     }

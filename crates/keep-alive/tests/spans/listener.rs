@@ -10,13 +10,16 @@ use tollgate_core::DialInfo;
 use tollgate_testing::{Connector, Upstream};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 
 pub(crate) type Fields = BTreeMap<String, String>;
 
 /// Keeps every span with its fields and its parent, and knows which one each thread is in.
 #[derive(Clone, Default)]
-pub(crate) struct Spans(Arc<Mutex<Vec<Told>>>);
+pub(crate) struct Spans(Arc<Mutex<Vec<Told>>>, Arc<Mutex<Vec<Said>>>);
+
+/// An event: its target and its fields.
+pub(crate) type Said = (&'static str, Fields);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
@@ -43,6 +46,11 @@ impl Spans {
         self.0.lock().unwrap().clone()
     }
 
+    /// The events of all targets.
+    pub(crate) fn events(&self) -> Vec<Said> {
+        self.1.lock().unwrap().clone()
+    }
+
     pub(crate) fn attempts(&self) -> Vec<Told> {
         let all = self.all().into_iter();
         all.filter(|told| told.name == "attempt").collect()
@@ -50,9 +58,19 @@ impl Spans {
 
     /// Those of `work`, which runs on this thread.
     pub(crate) fn of<F: Future>(&self, work: F) -> F::Output {
+        self.on(work, false)
+    }
+
+    /// The same, with a clock that stands still.
+    pub(crate) fn of_paused<F: Future>(&self, work: F) -> F::Output {
+        self.on(work, true)
+    }
+
+    fn on<F: Future>(&self, work: F, paused: bool) -> F::Output {
         tracing::subscriber::with_default(self.clone(), || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
+                .start_paused(paused)
                 .build()
                 .unwrap();
             runtime.block_on(work)
@@ -61,8 +79,8 @@ impl Spans {
 }
 
 impl Subscriber for Spans {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::DEBUG
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
     }
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
@@ -87,7 +105,12 @@ impl Subscriber for Spans {
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
-    fn event(&self, _: &Event<'_>) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::new();
+        event.record(&mut Writer(&mut fields));
+        let said = (event.metadata().target(), fields);
+        self.1.lock().unwrap().push(said);
+    }
 
     fn enter(&self, id: &Id) {
         ENTERED.with_borrow_mut(|entered| entered.push(id.clone()));

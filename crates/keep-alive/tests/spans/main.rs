@@ -8,6 +8,7 @@ mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;
+mod waits;
 
 use futures_util::FutureExt;
 use listener::{Spans, told};
