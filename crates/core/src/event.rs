@@ -27,8 +27,8 @@ pub enum Event<'a> {
     Granted {
         /// Where it is going.
         origin: &'a Origin,
-        /// How long it waited: zero if and only if it was never `Queued`. A wait too short for the
-        /// clock, or one that a dial of its own excuses, counts as a nanosecond.
+        /// How long it waited, a dial of its own included: zero if and only if it was never `Queued`.
+        /// A wait too short for the clock counts as a nanosecond.
         waited: Duration,
         /// Whether the connection had served before.
         reused: bool,
@@ -39,7 +39,8 @@ pub enum Event<'a> {
         origin: &'a Origin,
         /// Why.
         reason: RefuseReason,
-        /// How long it waited: zero if and only if it was never `Queued`, as in `Granted`.
+        /// How long it waited, as in `Granted`: a dial of its own is included, also if the caller
+        /// went away meanwhile, and it is zero if and only if it was never `Queued`.
         waited: Duration,
     },
     /// A lease ended: both bodies are over, or the caller went away.

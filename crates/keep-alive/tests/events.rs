@@ -14,6 +14,7 @@ use support::ears::{Ears, Told};
 use support::{Stack, assert_at_rest, cap, fetch, get, read, request};
 use tollgate_core::{Event, Observer, RefuseReason};
 use tollgate_keep_alive::{KeepAlive, KeepAliveErrorKind};
+use tollgate_testing::io::Plan;
 use tollgate_testing::{Connector, Gate, Reply, Upstream};
 use tower::{Layer, ServiceExt};
 
@@ -88,6 +89,27 @@ async fn a_queued_caller_that_goes_away_is_told_as_cancelled_with_its_wait() {
     let stats = pool.stats(&uri.to_string().parse().unwrap()).unwrap();
     assert_eq!(stats.cancelled, 3);
     assert_at_rest(&stats);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_of_ones_own_is_part_of_the_wait_however_that_ends() {
+    const DIAL: Duration = Duration::from_secs(2);
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    for leaves in [false, true] {
+        let ears = Arc::new(Ears::default());
+        let connector = Connector::memory(&upstream).script(|_| Plan::connect().after(DIAL));
+        let pool = cap(1).observer(ears.clone()).layer(connector);
+        let uri = upstream.uri("/");
+        let (patience, ended) = if leaves {
+            (DIAL / 2, Told::Refused(RefuseReason::Cancelled, DIAL / 2))
+        } else {
+            (DIAL * 2, Told::Granted(DIAL, false))
+        };
+        let call = tokio::time::timeout(patience, fetch(&pool, &uri));
+        assert_eq!(call.await.is_err(), leaves);
+        let told = ears.take();
+        assert!(told.contains(&ended), "{told:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
