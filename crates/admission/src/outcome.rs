@@ -78,6 +78,8 @@ pub struct Refusal<E> {
     pub waited: Duration,
     /// How many were before it when it came.
     pub ahead: usize,
+    /// Whether it timed out because the request's own deadline has passed.
+    pub overdue: bool,
     /// What went wrong with the open, for `OpenFailed` and `BackingOff`.
     pub error: Option<E>,
 }
@@ -88,6 +90,8 @@ impl<E> Refusal<E> {
             reason,
             waited: Duration::ZERO,
             ahead,
+            // Nothing else can have timed out without a wait.
+            overdue: matches!(reason, RefuseReason::TimedOut),
             error,
         }
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tollgate_core::{BoxError, Origin, RefuseReason, Timings};
 
+use crate::http2;
+
 /// The failure of one call through the pool.
 ///
 /// [`kind`](Self::kind) is for matching, `Display` is for people, [`source`](Error::source) is the
@@ -22,6 +24,8 @@ struct Inner {
     ahead: usize,
     timings: Timings,
     took: Option<Duration>,
+    /// It was the request's own deadline that passed.
+    overdue: bool,
     source: Option<Source>,
 }
 
@@ -50,7 +54,8 @@ pub enum KeepAliveErrorKind {
     Closed,
     /// Called outside a tokio runtime. Nothing was sent.
     NoRuntime,
-    /// Every connection tried was closed before the request was written. Nothing was sent.
+    /// Every connection tried was closed before the request was written, or the peer said by HTTP/2 that
+    /// it did not process it. As good as nothing was sent.
     ClosedBeforeSent,
     /// The connection was closed after the request, or a part of it, was written and before a
     /// response head came. The server may have acted on it.
@@ -75,6 +80,7 @@ impl KeepAliveError {
             ahead: 0,
             timings: Timings::default(),
             took: None,
+            overdue: false,
             source: None,
         }))
     }
@@ -113,6 +119,11 @@ impl KeepAliveError {
 
     pub(crate) fn with_timings(mut self, timings: Timings) -> Self {
         self.0.timings = timings;
+        self
+    }
+
+    pub(crate) fn overdue(mut self) -> Self {
+        self.0.overdue = true;
         self
     }
 
@@ -175,6 +186,7 @@ impl fmt::Display for KeepAliveError {
             ahead,
             timings,
             took,
+            overdue,
             ..
         } = &*self.0;
         let to: &dyn fmt::Display = match origin {
@@ -192,6 +204,11 @@ impl fmt::Display for KeepAliveError {
                 "queue for {to} is full: {limit} connections busy and {ahead} requests waiting; raise the \
                  connection cap or max_waiting, or send less"
             ),
+            KeepAliveErrorKind::QueueTimedOut if *overdue => write!(
+                f,
+                "no connection to {to} within {waited:?}, when the request's own deadline passed: {limit} connections \
+                 at most and {ahead} requests ahead; give the request more time, or look why {to} is slow"
+            ),
             KeepAliveErrorKind::QueueTimedOut => write!(
                 f,
                 "no connection to {to} became free within {waited:?}: {limit} connections at most and {ahead} \
@@ -205,11 +222,21 @@ impl fmt::Display for KeepAliveError {
                 "not dialling {to} for the moment: the last attempts failed, the next is at most 1 s away"
             ),
             KeepAliveErrorKind::Closed => {
-                write!(f, "the connection pool is shutting down and takes no request for {to}")
+                write!(
+                    f,
+                    "the connection pool takes no request for {to} after drain or close; end requests before, or use \
+                     another client"
+                )
             }
             KeepAliveErrorKind::NoRuntime => {
                 f.write_str("called outside a tokio runtime: the pool spawns its connections there")
             }
+            KeepAliveErrorKind::ClosedBeforeSent if self.source().is_some_and(http2::is_unprocessed) => write!(
+                f,
+                "{to} refused the request or was about to close, and did not process it: {} tried, {waited:?} waited; \
+                 look whether it is overloaded or restarts, or raise the retry policy's unsent",
+                timings.attempts
+            ),
             KeepAliveErrorKind::ClosedBeforeSent => write!(
                 f,
                 "connections to {to} closed before the request was written, {} tried, {waited:?} waited; it was \

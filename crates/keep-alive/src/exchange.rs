@@ -82,10 +82,16 @@ impl Call {
         request: &Outgoing,
         lease: &mut Option<Lease>,
     ) -> Result<Option<InQueue>, KeepAliveError> {
+        self.heed_deadline(request);
+        pool.demand_into(self.demand(), lease)
+    }
+
+    /// Keeps to the request's deadline from now on, in further attempts too.
+    #[inline]
+    pub(crate) fn heed_deadline(&mut self, request: &Outgoing) {
         let extensions = request.as_ref().map(Request::extensions);
         let deadline = extensions.and_then(|extensions| extensions.get::<Deadline>());
         self.deadline = deadline.map(|deadline| deadline.instant());
-        pool.demand_into(self.demand(), lease)
     }
 
     /// Hands the request to hyper.

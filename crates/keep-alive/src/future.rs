@@ -67,6 +67,8 @@ impl KeepAliveFuture {
                 Ok(place) => place,
                 Err(error) => return Self::failed(error),
             };
+        } else {
+            call.heed_deadline(request);
         }
         if let Some(clean) = lease.as_mut().filter(|lease| lease.is_clean()) {
             let tunnel = call.send(request, clean);
@@ -117,6 +119,8 @@ impl KeepAliveFuture {
                     return Self::failed(error);
                 }
             };
+        } else {
+            call.heed_deadline(request);
         }
         Self::running(call, pool, request, Demanded::of(lease, place), span)
     }

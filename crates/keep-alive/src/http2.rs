@@ -274,7 +274,7 @@ where
 
 /// Whether the peer says that it did not process the request: it refused the stream, or left it out
 /// when it announced its end.
-pub(crate) fn is_unprocessed(error: &hyper::Error) -> bool {
+pub(crate) fn is_unprocessed(error: &(dyn std::error::Error + 'static)) -> bool {
     tollgate_core::error::find::<h2::Error>(error).is_some_and(|error| {
         error.reason() == Some(h2::Reason::REFUSED_STREAM)
             || (error.is_go_away() && error.is_remote())

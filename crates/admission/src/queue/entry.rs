@@ -88,6 +88,7 @@ impl<G, E> Entry<G, E> {
             reason,
             waited: now.saturating_duration_since(self.since),
             ahead: self.ahead,
+            overdue: matches!(reason, RefuseReason::TimedOut) && self.is_over(now),
             error,
         }
     }

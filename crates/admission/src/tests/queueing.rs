@@ -41,7 +41,10 @@ fn whoever_waits_too_long_is_told_how_long_and_behind_how_many() {
     assert_eq!(bench.pool.deadline(ticket), Some(bench.now + SECOND));
     bench.advance(SECOND * 2);
     let refusal = bench.fails(ticket);
-    assert_eq!(refusal.reason, RefuseReason::TimedOut);
+    assert_eq!(
+        (refusal.reason, refusal.overdue),
+        (RefuseReason::TimedOut, false)
+    );
     assert_eq!(
         (refusal.waited, refusal.ahead),
         (SECOND * 2, 1),
@@ -75,7 +78,7 @@ fn a_request_that_is_over_is_passed_by() {
     bench.advance(MILLI);
     bench.give_back(held);
     assert_eq!(bench.granted(next).resource, held);
-    assert_eq!(bench.fails(over).reason, RefuseReason::TimedOut);
+    assert!(bench.fails(over).overdue);
 }
 
 #[test]
@@ -90,7 +93,7 @@ fn a_request_that_is_over_before_it_looks_hands_its_lease_on() {
     let next = bench.queue();
     bench.give_back(held);
     bench.advance(MILLI);
-    assert_eq!(bench.fails(over).reason, RefuseReason::TimedOut);
+    assert!(bench.fails(over).overdue);
     assert_eq!(bench.granted(next).resource, held);
 }
 
@@ -98,10 +101,10 @@ fn a_request_that_is_over_before_it_looks_hands_its_lease_on() {
 fn a_request_that_is_over_when_it_comes_is_neither_granted_nor_dialled_for() {
     let mut bench = Bench::new(config(1));
     let over = Demand::new().hard_deadline(Some(bench.now));
-    assert!(matches!(bench.demand(over), Admission::Refused(_)));
+    assert!(matches!(bench.demand(over), Admission::Refused(why) if why.overdue));
     assert_eq!(bench.start_all(), 0);
     bench.idle();
-    assert!(matches!(bench.demand(over), Admission::Refused(_)));
+    assert!(matches!(bench.demand(over), Admission::Refused(why) if why.overdue));
 }
 
 #[test]
@@ -140,7 +143,7 @@ fn ones_own_deadline_does_not_stand_still() {
     assert_eq!(bench.start_all(), 1);
     assert_eq!(bench.pool.deadline(ticket), Some(end));
     bench.advance(SECOND);
-    assert_eq!(bench.fails(ticket).reason, RefuseReason::TimedOut);
+    assert!(bench.fails(ticket).overdue);
 }
 
 #[test]
@@ -220,6 +223,7 @@ fn a_refusal_says_what_happened_and_shows_the_cause() {
         reason,
         waited: SECOND,
         ahead: 3,
+        overdue: false,
         error,
     };
     let texts = RefuseReason::ALL

@@ -134,6 +134,7 @@ impl OriginPool {
             reason,
             waited,
             ahead,
+            overdue,
             error,
             ..
         } = refusal;
@@ -143,7 +144,8 @@ impl OriginPool {
             waited,
         });
         let numbers = (waited, ahead, self.limit());
-        KeepAliveError::refused(reason, self.origin.clone(), numbers, error)
+        let told = KeepAliveError::refused(reason, self.origin.clone(), numbers, error);
+        if overdue { told.overdue() } else { told }
     }
 
     /// The caller of a waiting ticket went away.
