@@ -1,13 +1,13 @@
 //! What a call can fail with.
 
+mod message;
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_core::{BoxError, Origin, RefuseReason, Timings};
-
-use crate::http2;
 
 /// The failure of one call through the pool.
 ///
@@ -174,82 +174,6 @@ impl KeepAliveError {
     /// The cap on connections that it waited under; 0 if it did not come that far.
     pub fn limit(&self) -> usize {
         self.0.limit
-    }
-}
-
-impl fmt::Display for KeepAliveError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner {
-            kind,
-            origin,
-            limit,
-            ahead,
-            timings,
-            took,
-            overdue,
-            ..
-        } = &*self.0;
-        let to: &dyn fmt::Display = match origin {
-            Some(origin) => origin,
-            None => &"the request's origin",
-        };
-        let waited = timings.queued;
-        let took = took.unwrap_or_default();
-        match kind {
-            KeepAliveErrorKind::InvalidRequest => f.write_str(
-                "not a request this client can send: an absolute http or https URI with a host is needed",
-            ),
-            KeepAliveErrorKind::QueueFull => write!(
-                f,
-                "queue for {to} is full: {limit} connections busy and {ahead} requests waiting; raise the \
-                 connection cap or max_waiting, or send less"
-            ),
-            KeepAliveErrorKind::QueueTimedOut if *overdue => write!(
-                f,
-                "no connection to {to} within {waited:?}, when the request's own deadline passed: {limit} connections \
-                 at most and {ahead} requests ahead; give the request more time, or look why {to} is slow"
-            ),
-            KeepAliveErrorKind::QueueTimedOut => write!(
-                f,
-                "no connection to {to} became free within {waited:?}: {limit} connections at most and {ahead} \
-                 requests ahead; raise the connection cap or acquire_timeout, or look why {to} is slow"
-            ),
-            KeepAliveErrorKind::Connect => {
-                write!(f, "could not open a connection to {to}, waited {waited:?}")
-            }
-            KeepAliveErrorKind::BackingOff => write!(
-                f,
-                "not dialling {to} for the moment: the last attempts failed, the next is at most 1 s away"
-            ),
-            KeepAliveErrorKind::Closed => {
-                write!(
-                    f,
-                    "the connection pool takes no request for {to} after drain or close; end requests before, or use \
-                     another client"
-                )
-            }
-            KeepAliveErrorKind::NoRuntime => {
-                f.write_str("called outside a tokio runtime: the pool spawns its connections there")
-            }
-            KeepAliveErrorKind::ClosedBeforeSent if self.source().is_some_and(http2::is_unprocessed) => write!(
-                f,
-                "{to} refused the request or was about to close, and did not process it: {} tried, {waited:?} waited; \
-                 look whether it is overloaded or restarts, or raise the retry policy's unsent",
-                timings.attempts
-            ),
-            KeepAliveErrorKind::ClosedBeforeSent => write!(
-                f,
-                "connections to {to} closed before the request was written, {} tried, {waited:?} waited; it was \
-                 not sent: lower idle_timeout below the server's, or look why it closes",
-                timings.attempts
-            ),
-            KeepAliveErrorKind::ClosedAfterSent => write!(
-                f,
-                "connection to {to} closed {took:?} after the request was handed to it and before a response; \
-                 the server may have acted on it: send it again only if that is harmless"
-            ),
-            KeepAliveErrorKind::Exchange => write!(f, "the exchange with {to} failed after {took:?}; its cause says what to change"),
-        }
     }
 }
 

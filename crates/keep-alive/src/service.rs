@@ -243,17 +243,13 @@ where
 
     fn call(&mut self, request: Request<B>) -> KeepAliveFuture {
         let Owner { origins, shared } = &*self.owner;
-        match origins.of_uri(request.uri(), shared) {
-            Some(pool) => {
-                let call = Call::new(self.owner.clone());
-                let mut request = Some(request.map(ErasedBody::new));
-                KeepAliveFuture::new(call, &pool, &mut request, None, Duration::ZERO)
-            }
-            None => {
-                let error = KeepAliveError::new(KeepAliveErrorKind::InvalidRequest, None);
-                KeepAliveFuture::refused(None, request.method(), Duration::ZERO, error)
-            }
-        }
+        let Some(pool) = origins.of_uri(request.uri(), shared) else {
+            let error = KeepAliveError::new(KeepAliveErrorKind::InvalidRequest, None);
+            return KeepAliveFuture::refused(None, request.method(), Duration::ZERO, error);
+        };
+        let call = Call::new(self.owner.clone());
+        let mut request = Some(request.map(ErasedBody::new));
+        KeepAliveFuture::new(call, &pool, &mut request, None, Duration::ZERO)
     }
 }
 
