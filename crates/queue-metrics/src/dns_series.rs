@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::counters::Tally;
 use crate::histogram::Histogram;
-use crate::series::Tally;
 
 /// What a cache can answer; anything else is counted as `other`.
 pub(crate) const RESULTS: [&str; 5] = ["hit", "stale", "miss", "negative", "other"];

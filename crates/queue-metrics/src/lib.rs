@@ -126,6 +126,7 @@
 
 mod advice;
 mod body;
+mod counters;
 mod dns_series;
 mod future;
 mod guard;
@@ -137,7 +138,9 @@ mod loud;
 mod measure;
 pub mod names;
 mod pool_metrics;
+mod pool_options;
 mod pool_report;
+mod pool_snapshot;
 mod report;
 mod resolved;
 mod series;

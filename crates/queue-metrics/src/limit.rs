@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use crate::series::Level;
+use crate::counters::Level;
 
 #[derive(Debug, Default)]
 pub(crate) struct Limit {

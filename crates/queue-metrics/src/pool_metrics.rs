@@ -8,10 +8,10 @@ use tollgate_core::{Event, Observer, Origin};
 
 use crate::dns_series::DnsSeries;
 use crate::guard::{Found, Guard};
-use crate::names::{self, Metric};
+use crate::names::{self};
 use crate::resolved::Resolved;
 use crate::series::OriginSeries;
-use crate::spelling::{Described, Naming, Spelling};
+use crate::spelling::{Described, Spelling};
 
 /// How many origins have series of their own: at some 9 KiB each a scrape is a page of 900 KiB.
 pub const MAX_ORIGINS: NonZeroUsize = NonZeroUsize::new(100).expect("is not zero");
@@ -51,11 +51,11 @@ pub struct PoolMetrics {
     pub(crate) origins: Guard<OriginSeries>,
     pub(crate) names: Guard<DnsSeries>,
     resolved: Resolved<OriginSeries>,
-    max_origins: usize,
-    group: Option<Group>,
+    pub(crate) max_origins: usize,
+    pub(crate) group: Option<Group>,
 }
 
-type Group = Box<dyn Fn(&Origin) -> Cow<'_, str> + Send + Sync>;
+pub(crate) type Group = Box<dyn Fn(&Origin) -> Cow<'_, str> + Send + Sync>;
 
 impl Default for PoolMetrics {
     fn default() -> Self {
@@ -80,89 +80,6 @@ impl PoolMetrics {
             max_origins: MAX_ORIGINS.get(),
             group: None,
         }
-    }
-
-    /// Adds the label `pool` to every series: needed where a process has several pools.
-    #[must_use]
-    pub fn pool(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.pool = Some(name.into());
-        self
-    }
-
-    /// Puts `prefix` before every name.
-    #[must_use]
-    pub fn prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
-        self.spelling.prefix = prefix.into();
-        self
-    }
-
-    /// Which convention names and labels follow; default [`Naming::Prometheus`].
-    #[must_use]
-    pub fn naming(mut self, naming: Naming) -> Self {
-        self.spelling.naming = naming;
-        self
-    }
-
-    /// Leaves a metric out, say because something else in the process emits it.
-    #[must_use]
-    pub fn without(mut self, metric: &Metric) -> Self {
-        self.spelling.without.push(metric.name);
-        self
-    }
-
-    /// Adds [`names::CONNECTION_DURATION`], which knows a connection only once it is closed and so
-    /// says nothing of those that live long.
-    #[must_use]
-    pub fn with_connection_duration(self) -> Self {
-        self.with_metric(&names::CONNECTION_DURATION)
-    }
-
-    /// Adds [`names::CONNECTIONS_RECOMMENDED`]: what [`advise`](Self::advise) says at each report,
-    /// as long as there is enough to say it from.
-    #[must_use]
-    pub fn with_recommendation(self) -> Self {
-        self.with_metric(&names::CONNECTIONS_RECOMMENDED)
-    }
-
-    fn with_metric(mut self, opted_in: &Metric) -> Self {
-        self.spelling.without.retain(|name| *name != opted_in.name);
-        self
-    }
-
-    /// How many origins, and how many names in the DNS, have series of their own; default
-    /// [`MAX_ORIGINS`]. The rest share `server_address="_other"`. Origins keep their series for as
-    /// long as the process lives, since a counter that began again would be read as wrong.
-    #[must_use]
-    pub fn max_origins(mut self, max: NonZeroUsize) -> Self {
-        self.max_origins = max.get();
-        self
-    }
-
-    /// What stands for an origin in `server_address`; default its host. Origins of one name and
-    /// port share their series:
-    ///
-    /// ```
-    /// # use tollgate_queue_metrics::PoolMetrics;
-    /// let metrics = PoolMetrics::new().group_by(|origin| match origin.host() {
-    ///     host if host.ends_with(".s3.amazonaws.com") => "*.s3.amazonaws.com".into(),
-    ///     host => host.into(),
-    /// });
-    /// ```
-    #[must_use]
-    pub fn group_by<F>(mut self, group: F) -> Self
-    where
-        F: Fn(&Origin) -> Cow<'_, str> + Send + Sync + 'static,
-    {
-        self.group = Some(Box::new(group));
-        self
-    }
-
-    /// Reports `limit` connections for every origin, and every group, whose limit neither its pool's
-    /// events tell, as those of Tollgate's do, nor [`set_limit`](PoolMetrics::set_limit).
-    #[must_use]
-    pub fn connections_limit(mut self, limit: usize) -> Self {
-        self.default_limit = limit as u64;
-        self
     }
 
     /// Reports `limit` connections for this origin, whatever its pool says, and for the whole of

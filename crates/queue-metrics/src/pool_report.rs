@@ -1,20 +1,17 @@
-//! How a pool's numbers leave the atomics: to a recorder, or as a snapshot.
+//! How a pool's numbers leave the atomics for a recorder.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use metrics::SharedString;
-use tokio::time::Instant;
 use tollgate_core::{CloseReason, ConnectErrorKind, RefuseReason};
 
-use crate::advice::{Advice, advise};
 use crate::dns_series::{DnsSeries, RESULTS};
-use crate::guard::{Entry, Found, OTHER};
+use crate::guard::Entry;
 use crate::names::{self, Metric};
 use crate::pool_metrics::PoolMetrics;
 use crate::report::{Report, SLICE};
 use crate::series::{OriginSeries, PHASES};
-use crate::snapshot::{NameStats, OriginStats, PoolSnapshot, counted};
 use crate::spelling::{Labels, Writer};
 
 type Origin = Entry<OriginSeries>;
@@ -34,87 +31,6 @@ impl PoolMetrics {
     /// [`spawn_report`](crate::spawn_report), or before each scrape.
     pub fn report(&self) {
         Report::report(self);
-    }
-
-    /// What was counted, without any recorder.
-    pub fn snapshot(&self) -> PoolSnapshot {
-        let (origins, names) = (self.origins.all(), self.names.all());
-        PoolSnapshot {
-            origins: origins
-                .iter()
-                .map(|origin| self.origin_stats(origin))
-                .collect(),
-            names: names.iter().map(|name| name_stats(name)).collect(),
-            origins_overflowed: self.origins.overflowed(),
-        }
-    }
-
-    fn origin_stats(&self, origin: &Origin) -> OriginStats {
-        let series = &origin.series;
-        let (active, idle) = series.active_and_idle();
-        let reused = series.reused.load(Relaxed);
-        OriginStats {
-            server_address: origin.name.to_string(),
-            server_port: origin.port,
-            limit: self.limit_of(origin),
-            open: active + idle,
-            active,
-            idle,
-            in_flight: series.in_flight.get(),
-            connecting: series.opening.get(),
-            draining: series.draining.get(),
-            queued: series.queued.len(),
-            queued_peak: series.queued.peak(),
-            granted: reused + series.fresh.load(Relaxed),
-            reused,
-            refused: counted(RefuseReason::ALL, &series.refused.get()),
-            opened: series.opened.load(Relaxed),
-            closed: counted(CloseReason::ALL, &series.closed.get()),
-            connect_failed: counted(ConnectErrorKind::ALL, &series.connect_errors.get()),
-            retried: series.retried.load(Relaxed),
-            waits: series.waits.distribution(),
-            uses: series.uses.distribution(),
-        }
-    }
-
-    fn limit_of(&self, origin: &Origin) -> Option<u64> {
-        let series = &origin.series;
-        // The default is for one origin, and `_other` stands for many.
-        let default = if &*origin.name == OTHER {
-            0
-        } else {
-            self.default_limit
-        };
-        let sources = [series.limit.get(), default];
-        sources.into_iter().find(|limit| *limit > 0)
-    }
-
-    /// How many connections `origin` wants, from what it was asked for in the last five minutes, or
-    /// since the last look if that is longer ago: each look, and each report if they are to
-    /// [recommend](Self::with_recommendation), leaves something to compare the next one with.
-    ///
-    /// `None` before the second look, from fewer than 1,000 requests, and for an origin without
-    /// series of its own. Nothing follows the advice by itself.
-    ///
-    /// ```
-    /// # use tollgate_queue_metrics::PoolMetrics;
-    /// # let metrics = PoolMetrics::new();
-    /// if let Some(advice) = metrics.advise(&"https://billing.internal".parse()?) {
-    ///     println!("{} connections: {:?}", advice.connections, advice.verdict);
-    /// }
-    /// # Ok::<_, tollgate_core::ParseOriginError>(())
-    /// ```
-    pub fn advise(&self, origin: &tollgate_core::Origin) -> Option<Advice> {
-        match self.find(origin) {
-            Found::Own(entry) => self.advice_for(&entry),
-            Found::Other(_) => None,
-        }
-    }
-
-    fn advice_for(&self, origin: &Origin) -> Option<Advice> {
-        let series = &origin.series;
-        let (span, totals) = series.load.lately(Instant::now(), series.totals())?;
-        advise(&totals, span, self.limit_of(origin), 1)
     }
 
     fn origin_labels(&self, origin: &Origin) -> Vec<(&'static str, SharedString)> {
@@ -257,18 +173,5 @@ fn name_samples(series: &DnsSeries, to: &Labels<'_, '_>, budget: &mut u64) {
     for (error, histogram) in series.failed() {
         let error = Some(("error_type", error));
         to.samples(&names::DNS_LOOKUP_DURATION, error, &histogram, budget);
-    }
-}
-
-fn name_stats(name: &Name) -> NameStats {
-    let failed = name.series.failed();
-    NameStats {
-        name: name.name.to_string(),
-        results: counted(&RESULTS, &name.series.results.get()),
-        answered: name.series.answered.distribution(),
-        failed: failed
-            .iter()
-            .map(|(word, times)| (*word, times.distribution()))
-            .collect(),
     }
 }

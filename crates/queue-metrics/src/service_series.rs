@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::counters::{Level, Queue, Tally};
 use crate::histogram::Histogram;
-use crate::series::{Level, Queue, Tally};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

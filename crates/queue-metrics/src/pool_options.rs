@@ -1,0 +1,97 @@
+//! What of a pool is told, and under which names.
+
+use std::borrow::Cow;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tollgate_core::Origin;
+
+use crate::names::{self, Metric};
+use crate::pool_metrics::PoolMetrics;
+use crate::spelling::Naming;
+
+/// Options.
+impl PoolMetrics {
+    /// Adds the label `pool` to every series: needed where a process has several pools.
+    #[must_use]
+    pub fn pool(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.pool = Some(name.into());
+        self
+    }
+
+    /// Puts `prefix` before every name.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
+        self.spelling.prefix = prefix.into();
+        self
+    }
+
+    /// Which convention names and labels follow; default [`Naming::Prometheus`].
+    #[must_use]
+    pub fn naming(mut self, naming: Naming) -> Self {
+        self.spelling.naming = naming;
+        self
+    }
+
+    /// Leaves a metric out, say because something else in the process emits it.
+    #[must_use]
+    pub fn without(mut self, metric: &Metric) -> Self {
+        self.spelling.without.push(metric.name);
+        self
+    }
+
+    /// Adds [`names::CONNECTION_DURATION`], which knows a connection only once it is closed and so
+    /// says nothing of those that live long.
+    #[must_use]
+    pub fn with_connection_duration(self) -> Self {
+        self.with_metric(&names::CONNECTION_DURATION)
+    }
+
+    /// Adds [`names::CONNECTIONS_RECOMMENDED`]: what [`advise`](Self::advise) says at each report,
+    /// as long as there is enough to say it from.
+    #[must_use]
+    pub fn with_recommendation(self) -> Self {
+        self.with_metric(&names::CONNECTIONS_RECOMMENDED)
+    }
+
+    fn with_metric(mut self, opted_in: &Metric) -> Self {
+        self.spelling.without.retain(|name| *name != opted_in.name);
+        self
+    }
+
+    /// How many origins, and how many names in the DNS, have series of their own; default
+    /// [`MAX_ORIGINS`]. The rest share `server_address="_other"`. Origins keep their series for as
+    /// long as the process lives, since a counter that began again would be read as wrong.
+    #[must_use]
+    pub fn max_origins(mut self, max: NonZeroUsize) -> Self {
+        self.max_origins = max.get();
+        self
+    }
+
+    /// What stands for an origin in `server_address`; default its host. Origins of one name and
+    /// port share their series:
+    ///
+    /// ```
+    /// # use tollgate_queue_metrics::PoolMetrics;
+    /// let metrics = PoolMetrics::new().group_by(|origin| match origin.host() {
+    ///     host if host.ends_with(".s3.amazonaws.com") => "*.s3.amazonaws.com".into(),
+    ///     host => host.into(),
+    /// });
+    /// ```
+    #[must_use]
+    pub fn group_by<F>(mut self, group: F) -> Self
+    where
+        F: Fn(&Origin) -> Cow<'_, str> + Send + Sync + 'static,
+    {
+        self.group = Some(Box::new(group));
+        self
+    }
+
+    /// Reports `limit` connections for every origin, and every group, whose limit neither its pool's
+    /// events tell, as those of Tollgate's do, nor [`set_limit`](PoolMetrics::set_limit).
+    #[must_use]
+    pub fn connections_limit(mut self, limit: usize) -> Self {
+        self.default_limit = limit as u64;
+        self
+    }
+}
