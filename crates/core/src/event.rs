@@ -116,6 +116,17 @@ pub enum Event<'a> {
         /// How many there are.
         to: usize,
     },
+    /// The connections that carry several requests at once, as HTTP/2's do, can carry another number
+    /// of them, all together. Those that drain carry no more, and a connection that carries one at a
+    /// time is not among them.
+    StreamsChanged {
+        /// Whose.
+        origin: &'a Origin,
+        /// How many it was.
+        from: usize,
+        /// How many it is.
+        to: usize,
+    },
     /// A resolver was really asked (the cache could not answer, or refreshed itself).
     DnsLookup {
         /// The name.

@@ -94,6 +94,7 @@
 //! | `http_client_connections_opening` | gauge | 1 |  | a dial starts, ends |
 //! | `http_client_connections_draining` | gauge | 1 |  | a connection begins to drain, is closed |
 //! | `http_client_connections_limit` | gauge | 1 |  | the pool meets an origin, forgets it, gets another limit |
+//! | `http_client_requests_limit` | gauge | 1 |  | the limit of connections does, or what one carries |
 //! | `http_client_connections_recommended` | gauge | 1 |  | a report, [if opted in](PoolMetrics::with_recommendation) |
 //! | `http_client_active_requests` | gauge | 1 |  | a lease is granted, released |
 //! | `http_client_queued_requests` | gauge | 1 |  | a request begins to wait, stops waiting |

@@ -167,6 +167,9 @@ impl Observer for PoolMetrics {
             Event::DrainingChanged { origin, from, to } => {
                 self.with(origin, |s| s.draining.shift(from, to));
             }
+            Event::StreamsChanged { origin, from, to } => {
+                self.with(origin, |s| s.streams.shift(from, to));
+            }
             Event::DnsLookup {
                 name,
                 elapsed,

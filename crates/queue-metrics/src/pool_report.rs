@@ -53,7 +53,7 @@ impl PoolMetrics {
         self.pool.iter().cloned().map(label).collect()
     }
 
-    fn origin_values(&self, origin: &Origin, to: &Labels<'_, '_>) {
+    fn origin_gauges(&self, origin: &Origin, to: &Labels<'_, '_>) {
         let series = &origin.series;
         let (active, idle) = series.active_and_idle();
         to.gauge(
@@ -66,6 +66,7 @@ impl PoolMetrics {
         to.gauge(&names::CONNECTIONS_DRAINING, None, series.draining.get());
         if let Some(limit) = self.limit_of(origin).or_else(|| series.limit.none()) {
             to.gauge(&names::CONNECTIONS_LIMIT, None, limit);
+            to.gauge(&names::REQUESTS_LIMIT, None, limit * series.each_carries());
         }
         if self.spelling.has(&names::CONNECTIONS_RECOMMENDED)
             && let Some(advice) = self.advice_for(origin)
@@ -79,41 +80,44 @@ impl PoolMetrics {
             None,
             series.queued.report_peak(),
         );
+    }
+}
+
+fn origin_counters(series: &OriginSeries, to: &Labels<'_, '_>) {
+    to.counter(
+        &names::CONNECTIONS_OPENED,
+        None,
+        series.opened.load(Relaxed),
+    );
+    to.counter(
+        &names::CONNECTIONS_REUSED,
+        None,
+        series.reused.load(Relaxed),
+    );
+    to.counter(&names::REQUESTS_RETRIED, None, series.retried.load(Relaxed));
+    for (reason, count) in RefuseReason::ALL.iter().zip(series.refused.get()) {
         to.counter(
-            &names::CONNECTIONS_OPENED,
-            None,
-            series.opened.load(Relaxed),
+            &names::QUEUE_REJECTIONS,
+            Some(("reason", reason.label())),
+            count,
         );
+    }
+    for (reason, count) in CloseReason::ALL.iter().zip(series.closed.get()) {
         to.counter(
-            &names::CONNECTIONS_REUSED,
-            None,
-            series.reused.load(Relaxed),
+            &names::CONNECTIONS_CLOSED,
+            Some(("reason", reason.label())),
+            count,
         );
-        to.counter(&names::REQUESTS_RETRIED, None, series.retried.load(Relaxed));
-        for (reason, count) in RefuseReason::ALL.iter().zip(series.refused.get()) {
-            to.counter(
-                &names::QUEUE_REJECTIONS,
-                Some(("reason", reason.label())),
-                count,
-            );
-        }
-        for (reason, count) in CloseReason::ALL.iter().zip(series.closed.get()) {
-            to.counter(
-                &names::CONNECTIONS_CLOSED,
-                Some(("reason", reason.label())),
-                count,
-            );
-        }
-        for (kind, count) in ConnectErrorKind::ALL
-            .iter()
-            .zip(series.connect_errors.get())
-        {
-            to.counter(
-                &names::CONNECT_ERRORS,
-                Some(("error_type", kind.label())),
-                count,
-            );
-        }
+    }
+    for (kind, count) in ConnectErrorKind::ALL
+        .iter()
+        .zip(series.connect_errors.get())
+    {
+        to.counter(
+            &names::CONNECT_ERRORS,
+            Some(("error_type", kind.label())),
+            count,
+        );
     }
 }
 
@@ -123,7 +127,9 @@ impl Report for PoolMetrics {
             let writer = Writer::new(recorder, &self.spelling);
             self.described.once(&writer, Self::metrics());
             for origin in self.origins.all() {
-                self.origin_values(&origin, &writer.labels(&self.origin_labels(&origin)));
+                let to = writer.labels(&self.origin_labels(&origin));
+                self.origin_gauges(&origin, &to);
+                origin_counters(&origin.series, &to);
             }
             for name in self.names.all() {
                 let to = writer.labels(&self.name_labels(&name));

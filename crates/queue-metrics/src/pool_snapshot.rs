@@ -37,6 +37,9 @@ impl PoolMetrics {
             server_address: origin.name.to_string(),
             server_port: origin.port,
             limit: self.limit_of(origin),
+            requests_limit: self
+                .limit_of(origin)
+                .map(|limit| limit * series.each_carries()),
             open: active + idle,
             active,
             idle,
@@ -94,7 +97,7 @@ impl PoolMetrics {
     pub(crate) fn advice_for(&self, origin: &Origin) -> Option<Advice> {
         let series = &origin.series;
         let (span, totals) = series.load.lately(Instant::now(), series.totals())?;
-        advise(&totals, span, self.limit_of(origin), 1)
+        advise(&totals, span, self.limit_of(origin), series.each_carries())
     }
 }
 

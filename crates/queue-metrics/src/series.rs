@@ -22,6 +22,10 @@ pub(crate) struct OriginSeries {
     pub(crate) open: Level,
     pub(crate) draining: Level,
     pub(crate) limit: Limit,
+    /// What the connections of many streams carry, all together.
+    pub(crate) streams: Level,
+    /// What each of them carried when there was one last.
+    carried: AtomicU64,
     /// Grants of a connection that had served before, and of one that had not: every grant is one.
     pub(crate) reused: AtomicU64,
     pub(crate) fresh: AtomicU64,
@@ -46,6 +50,8 @@ impl Default for OriginSeries {
             open: Level::default(),
             draining: Level::default(),
             limit: Limit::default(),
+            streams: Level::default(),
+            carried: AtomicU64::new(1),
             reused: AtomicU64::new(0),
             fresh: AtomicU64::new(0),
             opened: AtomicU64::new(0),
@@ -130,6 +136,16 @@ impl OriginSeries {
         self.lifetimes.record(age);
     }
 
+    /// How many requests a connection carries at once: the mean of those that are open, or what it
+    /// was when one was.
+    pub(crate) fn each_carries(&self) -> u64 {
+        let (streams, open) = (self.streams.get(), self.taking());
+        if streams > 0 && open > 0 {
+            self.carried.store(streams.div_ceil(open), Relaxed);
+        }
+        self.carried.load(Relaxed)
+    }
+
     /// What happened until now, but for what [`Load`] knows itself.
     pub(crate) fn totals(&self) -> Totals {
         let uses = self.uses.distribution();
@@ -145,8 +161,13 @@ impl OriginSeries {
     /// Active and idle connections, which are the open ones: exact where a connection serves one
     /// request at a time, an upper bound of the active ones for HTTP/2.
     pub(crate) fn active_and_idle(&self) -> (u64, u64) {
-        let open = self.open.get().saturating_sub(self.draining.get());
+        let open = self.taking();
         let active = self.in_flight.get().min(open);
         (active, open - active)
+    }
+
+    /// Connections that take requests: those that drain do not.
+    fn taking(&self) -> u64 {
+        self.open.get().saturating_sub(self.draining.get())
     }
 }

@@ -16,7 +16,7 @@ use crate::loud::Loud;
 /// | `tollgate::connect` | a dial starts, succeeds | debug |
 /// | | fails | warn |
 /// | `tollgate::pool` | a connection is closed, a request is retried | debug |
-/// | | other connections drain, the limit is another one | debug |
+/// | | other connections drain, the limit or what streams there are is another one | debug |
 /// | | a connection is closed for unsolicited bytes | warn |
 /// | `tollgate::dns` | the resolver was asked | debug |
 /// | | and failed | warn |
@@ -77,7 +77,8 @@ impl Observer for TraceEvents {
             Event::Retried { .. }
             | Event::Closed { .. }
             | Event::DrainingChanged { .. }
-            | Event::LimitChanged { .. } => self.trace_pool(event),
+            | Event::LimitChanged { .. }
+            | Event::StreamsChanged { .. } => self.trace_pool(event),
             Event::DnsLookup { .. } | Event::DnsCache { .. } => self.trace_dns(event),
             _ => {}
         }
@@ -174,6 +175,9 @@ impl TraceEvents {
             }
             Event::LimitChanged { origin, from, to } => {
                 tracing::debug!(target: "tollgate::pool", %origin, from, to, "limit changed");
+            }
+            Event::StreamsChanged { origin, from, to } => {
+                tracing::debug!(target: "tollgate::pool", %origin, from, to, "streams changed");
             }
             Event::Closed {
                 origin,

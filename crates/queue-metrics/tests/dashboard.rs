@@ -51,7 +51,7 @@ fn the_first_row_asks_who_is_refused_who_waits_and_which_origin_is_saturated() {
     for (panel, metric) in [
         ("Refused /s", "http_client_queue_rejections_total"),
         ("Waiting now", "http_client_queued_requests_peak"),
-        ("Fullest pool", "http_client_connections_limit"),
+        ("Fullest pool", "http_client_requests_limit"),
     ] {
         let found = panels.iter().find(|one| title(one) == panel);
         assert!(asked(found.expect(panel)).contains(metric), "{panel}");
@@ -59,7 +59,7 @@ fn the_first_row_asks_who_is_refused_who_waits_and_which_origin_is_saturated() {
     let table = panels.iter().find(|panel| panel["type"] == "table");
     let query = asked(table.expect("origins by their share"));
     assert!(query.starts_with("topk(10, max by (server_address, server_port)"));
-    assert!(query.contains("http_client_connections_limit"), "{query}");
+    assert!(query.contains("http_client_requests_limit"), "{query}");
 }
 
 #[test]

@@ -167,7 +167,11 @@ fn each_recorder_gets_the_descriptions_once() {
     for recorder in &recorders {
         recorder.run(|| metrics.report());
         let described = recorder.descriptions();
-        let unsaid = [&names::CONNECTIONS_LIMIT, &names::CONNECTIONS_RECOMMENDED];
+        let unsaid = [
+            &names::CONNECTIONS_LIMIT,
+            &names::REQUESTS_LIMIT,
+            &names::CONNECTIONS_RECOMMENDED,
+        ];
         let unsaid = unsaid.map(|metric| metric.name);
         let pool = names::ALL.iter().filter(|m| m.name.starts_with("http_"));
         for metric in pool.filter(|m| !unsaid.contains(&m.name)) {
@@ -328,4 +332,41 @@ fn draining_connections_are_told_and_not_among_the_open_ones() {
     recorder.run(|| metrics.report());
     let gauge = format!("http_client_connections_draining{{{BILLING}}}");
     assert_eq!(recorder.series()[&gauge], 0.0);
+}
+
+#[test]
+fn the_limit_in_requests_is_that_of_connections_times_what_each_carries() {
+    let metrics = PoolMetrics::new();
+    let tell = Tell {
+        observer: &metrics,
+        origin: origin("https://billing.test"),
+    };
+    let streams_changed = |from, to| {
+        let origin = &tell.origin;
+        metrics.on_event(&Event::StreamsChanged { origin, from, to });
+    };
+    let recorder = Recorder::new();
+    let told = || {
+        recorder.run(|| metrics.report());
+        let gauge = format!("http_client_requests_limit{{{BILLING}}}");
+        let told = metrics.snapshot().origins[0].requests_limit;
+        let reported = recorder.series().get(&gauge).map(ToString::to_string);
+        assert_eq!(told.map(|told| told.to_string()), reported);
+        told
+    };
+    tell.connect_started();
+    tell.opened(1, ms(1));
+    assert_eq!(told(), None, "nobody told it");
+    limit_changed(&metrics, &tell.origin, 0, 4);
+    assert_eq!(told(), Some(4), "one at a time");
+    streams_changed(0, 100);
+    assert_eq!(told(), Some(400));
+    tell.connect_started();
+    tell.opened(2, ms(1));
+    streams_changed(100, 150);
+    assert_eq!(told(), Some(300));
+    tell.closed(1, CloseReason::PeerClose);
+    tell.closed(2, CloseReason::PeerClose);
+    streams_changed(150, 0);
+    assert_eq!(told(), Some(300), "until another is opened");
 }
