@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tollgate_admission::{Gate, Refusal, Ticket};
-use tollgate_core::{Event, Origin, RefuseReason};
+use tollgate_core::{Event, Origin, RefuseReason, wait};
 
 use crate::common::quietly;
 use crate::slot::Slot;
@@ -66,8 +66,12 @@ impl Waiter {
         }
         // The permit is made before wakers run, which may panic.
         let answer = answer.map(|answer| match answer {
-            Ok(granted) => Ok(self.slot.granted(self.watch.take(), granted, QUEUED)),
+            Ok(granted) => {
+                wait::add(granted.waited);
+                Ok(self.slot.granted(self.watch.take(), granted, QUEUED))
+            }
             Err(refusal) => {
+                wait::add(refusal.waited);
                 let waited = refusal.waited.max(QUEUED);
                 self.slot
                     .refused(self.watch.as_ref(), refusal.reason, waited);
@@ -86,8 +90,10 @@ impl Drop for Waiter {
         };
         drop(self.slot.change(|gate, now| gate.cancel(ticket, now)));
         self.slot.common().changed();
+        let waited = self.since.elapsed();
+        wait::add(waited);
         if let Some(origin) = &self.watch {
-            let waited = self.since.elapsed().max(QUEUED);
+            let waited = waited.max(QUEUED);
             let reason = RefuseReason::Cancelled;
             quietly(|| self.slot.refused(Some(origin), reason, waited));
         }

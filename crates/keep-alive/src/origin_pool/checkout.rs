@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tollgate_admission::{Admission, Demand, Grant, Refusal, ResourceId, Ticket};
-use tollgate_core::{Event, RefuseReason};
+use tollgate_core::{Event, RefuseReason, wait};
 
 use super::{DialFailure, Inner, OriginPool};
 use crate::conn::Conn;
@@ -122,6 +122,9 @@ impl OriginPool {
 
     #[inline]
     fn observe_granted(&self, waited: Duration, reused: bool) {
+        if !waited.is_zero() {
+            wait::add(waited);
+        }
         self.observe(|| Event::Granted {
             origin: &self.origin,
             waited,
@@ -138,6 +141,7 @@ impl OriginPool {
             error,
             ..
         } = refusal;
+        wait::add(waited);
         self.observe(|| Event::Refused {
             origin: &self.origin,
             reason,
@@ -164,10 +168,12 @@ impl OriginPool {
 
     fn left(&self, reason: RefuseReason, since: Instant, now: Instant) {
         self.shared.demand_changed(self);
+        let waited = now.saturating_duration_since(since).max(QUEUED);
+        wait::add(waited);
         self.observe(|| Event::Refused {
             origin: &self.origin,
             reason,
-            waited: now.saturating_duration_since(since).max(QUEUED),
+            waited,
         });
     }
 }
