@@ -9,7 +9,9 @@ use tollgate_core::CloseReason;
 use crate::pool::ResourceId;
 
 /// What a machine's last calls ask of its owner, to be done *after* its lock was released:
-/// connections to close, tasks to wake, and what must not be dropped under a lock.
+/// connections to close, tasks to wake, and what must not be dropped under a lock. There are effects,
+/// though maybe with nothing in them, whenever another number of connections
+/// [drain](crate::Pool::draining).
 ///
 /// Dropping it wakes; [`run`](Self::run) closes first. A waker that panics does not keep the
 /// others from being woken.
@@ -48,6 +50,11 @@ impl<E> Effects<E> {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         !self.any
+    }
+
+    /// There is something for the owner to look at.
+    pub(crate) const fn note(&mut self) {
+        self.any = true;
     }
 
     pub(crate) fn wake(&mut self, waker: Option<Waker>) {

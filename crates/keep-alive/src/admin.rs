@@ -62,11 +62,15 @@ impl OriginPool {
         }
     }
 
-    /// Tells the observer that another number of connections drain.
-    #[cold]
-    pub(crate) fn tell_draining(&self, (from, to): (usize, usize)) {
-        let origin = &self.origin;
-        self.observe(|| Event::DrainingChanged { origin, from, to });
+    /// Tells the observer if another number of connections drain than it knows of.
+    pub(crate) fn tell_draining(&self) {
+        if self.shared.observer.is_none() {
+            return;
+        }
+        if let Some((from, to)) = self.with(Inner::draining_changed_locked) {
+            let origin = &self.origin;
+            self.observe(|| Event::DrainingChanged { origin, from, to });
+        }
     }
 
     /// Retires the connections that `which` picks: those that idle now, the others in time.
@@ -116,8 +120,7 @@ pub(crate) struct Numbers(PoolStats, [u64; CloseReason::ALL.len()], u64);
 
 impl Inner {
     /// How many connections drained when this was last asked, and do now, if that is another number.
-    #[inline]
-    pub(crate) fn draining_changed_locked(&mut self) -> Option<(usize, usize)> {
+    fn draining_changed_locked(&mut self) -> Option<(usize, usize)> {
         let to = self.engine.draining();
         let changed = to != self.told_draining;
         changed.then(|| (mem::replace(&mut self.told_draining, to), to))

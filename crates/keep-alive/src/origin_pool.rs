@@ -109,10 +109,10 @@ impl OriginPool {
         }
     }
 
-    /// Runs `f` under the lock, then carries out what the engine decided and tells what drains.
+    /// Runs `f` under the lock, then carries out what the engine decided.
     #[inline]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
-        let (mut early, mut draining) = (false, None);
+        let mut early = false;
         let result = self.inner.with_then(
             |inner| {
                 let result = f(inner);
@@ -122,14 +122,10 @@ impl OriginPool {
                         .store(self.shared.stamp(since), Ordering::SeqCst);
                 }
                 early = inner.needs_earlier_look_locked();
-                draining = inner.draining_changed_locked();
                 result
             },
             |effects| self.carry_out(effects),
         );
-        if let Some(change) = draining {
-            self.tell_draining(change);
-        }
         if early {
             self.look_earlier();
         }
@@ -156,6 +152,7 @@ impl OriginPool {
 
     #[cold]
     fn carry_out(&self, effects: Effects<DialFailure>) {
+        self.tell_draining();
         effects.run(|resource, reason| {
             let ((conn, sender), _) = self.inner.with(|inner| inner.close_locked(resource));
             if let Some(conn) = conn {
@@ -185,11 +182,9 @@ impl OriginPool {
         self.with(|inner| inner.engine.is_empty())
     }
 
-    /// And has been so for a while. It decides nothing and tells nobody: the caller holds a lock.
+    /// And has been so for a while.
     pub(crate) fn is_forgotten(&self, now: Instant) -> bool {
-        let (forgotten, effects) = self.inner.with(|inner| inner.is_forgotten_locked(now));
-        debug_assert!(effects.is_none(), "to look is to leave as it is");
-        forgotten
+        self.with(|inner| inner.is_forgotten_locked(now))
     }
 
     /// The stamp of the oldest idle connection, 0 if there is none.

@@ -178,11 +178,20 @@ impl<E: Clone> Pool<E> {
     /// Takes no more leases on a connection. It is closed now if it has none, else when the last
     /// one ends.
     pub fn retire(&mut self, resource: ResourceId, reason: CloseReason) {
+        let draining = self.draining();
         if self.resources.retire(resource, reason)
             && let Some(found) = self.resources.get(resource)
             && let ResourceState::Closing(reason) = found.state
         {
             self.effects.close(resource, reason);
+        }
+        self.note_draining(draining);
+    }
+
+    /// The owner is to look if another number drains than before.
+    fn note_draining(&mut self, before: usize) {
+        if self.draining() != before {
+            self.effects.note();
         }
     }
 
@@ -196,7 +205,9 @@ impl<E: Clone> Pool<E> {
         now: Instant,
         reason: CloseReason,
     ) -> Option<Gone> {
+        let draining = self.draining();
         let gone = self.resources.remove(resource)?;
+        self.note_draining(draining);
         self.counts.closed += 1;
         let reason = match gone.state {
             ResourceState::Live => reason,

@@ -115,7 +115,7 @@ impl<E: Clone> Pool<E> {
             && !self.back_off.is_waiting()
     }
 
-    /// How many connections drain: [`PoolStats::draining`], for those who look at every call.
+    /// How many connections drain: [`PoolStats::draining`], for those who look often.
     #[inline]
     pub const fn draining(&self) -> usize {
         self.resources.draining()
