@@ -1,26 +1,28 @@
 //! Opening connections. A dial belongs to the pool: no request's end touches it.
 
-use std::fmt;
+mod failures;
+mod opening;
+
 use std::future::poll_fn;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
-use hyper_util::client::legacy::connect::{Connection, HttpInfo};
+use hyper_util::client::legacy::connect::Connection;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
-use tollgate_core::{BoxError, ConnectErrorKind, DialInfo, Event, Phase, PhaseSlot, phase};
+use tollgate_core::{BoxError, Event, PhaseSlot, phase};
 use tower_service::Service;
 
+pub use self::failures::OpenTimedOut;
+use self::opening::Opening;
 use crate::conn::Conn;
 use crate::driver::Driver;
 use crate::guarded::GuardedIo;
 use crate::http2::{self, Http2Driver};
 use crate::io::PooledIo;
 use crate::origin_pool::{Opened, OriginPool, Place};
-use crate::protocol::Protocol;
 
 /// Starts as many dials as there is unmet demand and room for.
 pub(crate) fn start(pool: &Arc<OriginPool>) {
@@ -50,11 +52,7 @@ pub(crate) fn start_with_place(pool: &Arc<OriginPool>) -> bool {
     pool.observe(|| Event::ConnectStarted {
         origin: &pool.origin,
     });
-    pool.shared.dialer.dial(Opening {
-        pool: pool.clone(),
-        started: now,
-        settled: false,
-    });
+    pool.shared.dialer.dial(Opening::new(pool.clone(), now));
     true
 }
 
@@ -166,206 +164,3 @@ where
         Driving::Streams(Box::new(driver)),
     ))
 }
-
-/// A dial in progress. Dropped unsettled, it is withdrawn.
-pub(crate) struct Opening {
-    pool: Arc<OriginPool>,
-    started: Instant,
-    settled: bool,
-}
-
-impl Opening {
-    /// The connector delivered.
-    async fn connected<I>(mut self, io: I, left: Duration) -> Option<Driving<I>>
-    where
-        I: Read + Write + Connection + Unpin + Send + 'static,
-    {
-        let pool = self.pool.clone();
-        let connected = io.connected();
-        let agreed = connected.is_negotiated_h2();
-        let has_streams = match pool.shared.config.protocol {
-            Protocol::Http1 if agreed => {
-                self.failed(Box::new(NotHttp1));
-                return None;
-            }
-            Protocol::Http1 => false,
-            Protocol::Http2 => true,
-            Protocol::Auto => agreed,
-        };
-        let mut extras = http::Extensions::new();
-        connected.get_extras(&mut extras);
-        let conn = Arc::new(Conn::new(
-            pool.shared.next_connection(),
-            Instant::now(),
-            dial_info(&extras),
-            has_streams,
-        ));
-        let place = Place {
-            origin: pool.clone(),
-            conn: conn.clone(),
-        };
-        let begun = if has_streams {
-            let io = GuardedIo::new(io, place);
-            let opening = Box::pin(begin_streams(io, &pool, conn.clone()));
-            if let Ok(begun) = timeout(left, opening).await {
-                begun
-            } else {
-                let late = OpenTimedOut::new(Phase::Preface, self.started.elapsed());
-                Err(BoxError::from(late))
-            }
-        } else {
-            let io = PooledIo::new(io, conn.io.clone(), place);
-            begin_one_by_one(io, conn.clone()).await
-        };
-        let (opened, driving) = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                self.failed(error);
-                return None;
-            }
-        };
-        self.settled = true;
-        pool.learn_protocol(has_streams);
-        pool.observe(|| Event::Opened {
-            origin: &pool.origin,
-            connection: conn.number,
-            dial: &conn.dial,
-            elapsed: self.started.elapsed(),
-        });
-        pool.with(|inner| inner.opened_locked(&conn, opened));
-        // There is room for another dial now, and nobody else may look for a while.
-        start(&pool);
-        pool.shared.demand_changed(&pool);
-        Some(driving)
-    }
-
-    fn failed(mut self, error: BoxError) {
-        self.fail(error);
-    }
-
-    fn fail(&mut self, error: BoxError) {
-        self.settled = true;
-        self.tell_failed(&*error);
-        let pool = &self.pool;
-        let error = Arc::new(error);
-        pool.with(|inner| inner.engine.open_failed(Instant::now(), error));
-        pool.shared.place_free();
-        start(pool);
-        pool.shared.demand_changed(pool);
-        pool.shared.maintenance.poke();
-    }
-
-    fn tell_failed(&self, error: &(dyn std::error::Error + Send + Sync + 'static)) {
-        self.pool.observe(|| Event::ConnectFailed {
-            origin: &self.pool.origin,
-            kind: ConnectErrorKind::of(error),
-            error,
-            elapsed: self.started.elapsed(),
-        });
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        if self.settled {
-            return;
-        }
-        if std::thread::panicking() {
-            self.fail("the connector panicked".into());
-            return;
-        }
-        // The runtime of this dial ended. Those who wait may be on another one: the first of them is
-        // woken and dials there.
-        self.tell_failed(&Abandoned);
-        self.pool
-            .with(|inner| inner.engine.open_abandoned(Instant::now()));
-        self.pool.shared.place_free();
-    }
-}
-
-/// A dial ended with the runtime that it ran on, or found none.
-#[derive(Debug)]
-struct Abandoned;
-
-impl fmt::Display for Abandoned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the tokio runtime of this dial ended before the dial did; whoever waits dials anew on its own")
-    }
-}
-
-impl std::error::Error for Abandoned {}
-
-/// What the connector says of its dial: ours says all, hyper-util's the addresses.
-fn dial_info(extras: &http::Extensions) -> DialInfo {
-    if let Some(info) = extras.get::<DialInfo>() {
-        return info.clone();
-    }
-    let mut info = DialInfo::default();
-    if let Some(http) = extras.get::<HttpInfo>() {
-        info.remote = Some(http.remote_addr());
-        info.local = Some(http.local_addr());
-    }
-    info
-}
-
-/// A connection was not open within the time that was left for it: the connector's budget and then
-/// what that left for the peer's first word of HTTP/2, or the pool's own limit on both.
-///
-/// Its source is an [`io::Error`] of kind [`TimedOut`](io::ErrorKind::TimedOut).
-#[derive(Debug)]
-pub struct OpenTimedOut {
-    phase: Phase,
-    took: Duration,
-    /// Where the chain of sources ends, for classifiers that look for the kind.
-    timed_out: io::Error,
-}
-
-impl OpenTimedOut {
-    fn new(phase: Phase, took: Duration) -> Self {
-        Self {
-            phase,
-            took,
-            timed_out: io::ErrorKind::TimedOut.into(),
-        }
-    }
-
-    /// Where it stood: [`Phase::Preface`] if the peer never began HTTP/2, else what the connector
-    /// said last.
-    pub const fn phase(&self) -> Phase {
-        self.phase
-    }
-
-    /// How long it took, from the start of the dial.
-    pub const fn elapsed(&self) -> Duration {
-        self.took
-    }
-}
-
-impl fmt::Display for OpenTimedOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (took, phase) = (self.took, self.phase.label());
-        write!(f, "no connection after {took:?}, in phase {phase}; ")?;
-        f.write_str(match self.phase {
-            Phase::Preface => "check that the peer speaks HTTP/2, or raise connect_timeout",
-            _ => "raise connect_timeout, or look at the path",
-        })
-    }
-}
-
-impl std::error::Error for OpenTimedOut {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.timed_out)
-    }
-}
-
-/// The connector agreed on HTTP/2 with the peer, which this pool does not speak.
-#[derive(Debug)]
-struct NotHttp1;
-
-impl fmt::Display for NotHttp1 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connector negotiated HTTP/2 for a pool that speaks HTTP/1.1 only; offer only http/1.1 by ALPN, or let the pool speak both")
-    }
-}
-
-impl std::error::Error for NotHttp1 {}

@@ -5,19 +5,22 @@
 //! one and polls both in one task, so that after each turn the number of streams that the peer allows
 //! is known, and one abort ends everything.
 
+mod catch;
+
 use std::future::{Future, poll_fn};
 use std::num::NonZeroUsize;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::client::conn::http2::{Builder, Connection};
-use hyper::rt::{Executor, Read, Write};
+use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioTimer;
 use tokio::time::{Instant, Sleep, sleep};
 use tollgate_core::{BoxError, CloseReason};
 
+use self::catch::Catch;
 use crate::conn::Conn;
 use crate::erased::ErasedBody;
 use crate::guarded::GuardedIo;
@@ -227,48 +230,6 @@ where
     fn drop(&mut self) {
         // Only a runtime that ends drops a driver that was not told to end.
         self.conn.set_reason(CloseReason::Shutdown);
-    }
-}
-
-/// An executor that catches the first future it is given, the connection's frames, and spawns the
-/// others: each sends the body of one request.
-#[derive(Clone, Default)]
-struct Catch(Arc<Mutex<Caught>>);
-
-#[derive(Default)]
-enum Caught {
-    #[default]
-    Nothing,
-    Frames(Frames),
-    Taken,
-}
-
-impl Catch {
-    fn caught(&self) -> Frames {
-        let caught = std::mem::replace(&mut *self.locked(), Caught::Taken);
-        match caught {
-            Caught::Frames(frames) => frames,
-            Caught::Nothing | Caught::Taken => Box::pin(std::future::pending()),
-        }
-    }
-
-    fn locked(&self) -> std::sync::MutexGuard<'_, Caught> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<F> Executor<F> for Catch
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        let mut caught = self.locked();
-        if let Caught::Nothing = *caught {
-            *caught = Caught::Frames(Box::pin(future));
-        } else {
-            drop(caught);
-            drop(tokio::spawn(future));
-        }
     }
 }
 

@@ -114,6 +114,7 @@ mod origin_options;
 mod origin_pool;
 mod origin_service;
 mod origins;
+mod owner;
 mod protocol;
 mod request;
 mod sender;

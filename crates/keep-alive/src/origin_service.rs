@@ -22,7 +22,7 @@ use crate::exchange::Call;
 use crate::future::KeepAliveFuture;
 use crate::lease::Lease;
 use crate::origin_pool::OriginPool;
-use crate::service::Owner;
+use crate::owner::Owner;
 use crate::waiting::Waiting;
 
 /// One origin of a [`KeepAlive`](crate::KeepAlive) pool, with back-pressure in `poll_ready`.

@@ -26,6 +26,7 @@ use crate::future::KeepAliveFuture;
 use crate::origin_pool::OriginPool;
 use crate::origin_service::KeepAliveOrigin;
 use crate::origins::Origins;
+use crate::owner::Owner;
 use crate::shared::Shared;
 use crate::stats::{OriginStats, Snapshot};
 
@@ -40,29 +41,6 @@ use crate::stats::{OriginStats, Snapshot};
 #[derive(Clone)]
 pub struct KeepAlive {
     owner: Arc<Owner>,
-}
-
-/// What the handles of a pool own together.
-pub(crate) struct Owner {
-    pub(crate) origins: Arc<Origins>,
-    pub(crate) shared: Arc<Shared>,
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-impl Owner {
-    /// Takes no new work, closes what idles; exchanges in progress go on.
-    fn stop(&self) {
-        self.shared.stop();
-        for pool in self.origins.all() {
-            pool.stop();
-        }
-        self.shared.maintenance.poke();
-    }
 }
 
 impl KeepAlive {
@@ -208,23 +186,6 @@ impl KeepAlive {
     pub fn close(&self) -> usize {
         self.owner.stop();
         self.owner.cut()
-    }
-}
-
-impl Owner {
-    /// Waits until no connection is left.
-    async fn emptied(&self) {
-        loop {
-            let gone = self.shared.gone.notified();
-            if self.origins.all().iter().all(|pool| pool.is_unused()) {
-                return;
-            }
-            gone.await;
-        }
-    }
-
-    fn cut(&self) -> usize {
-        self.origins.all().iter().map(|pool| pool.cut()).sum()
     }
 }
 
