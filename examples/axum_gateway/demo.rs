@@ -63,9 +63,9 @@ pub(crate) async fn run(client: Client, metrics: Metrics) -> Result<(), BoxError
 
     drop(stop);
     caller.close();
-    let cut = gateway.await??;
-    assert_eq!(cut, 0);
-    writeln!(out, "drained, {cut} exchanges cut")?;
+    let drained = gateway.await??;
+    assert_eq!(drained, proxy::Drained::default());
+    writeln!(out, "drained, {drained}")?;
     Ok(())
 }
 

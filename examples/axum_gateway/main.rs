@@ -25,6 +25,8 @@ mod demo;
 mod hop;
 mod ops;
 mod proxy;
+#[cfg(test)]
+mod tests;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -102,7 +104,7 @@ async fn main() -> Result<(), BoxError> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    let cut = proxy::serve(listener, client, upstream, stop, DRAIN).await?;
-    writeln!(std::io::stdout(), "drained, {cut} exchanges cut")?;
+    let drained = proxy::serve(listener, client, upstream, stop, DRAIN).await?;
+    writeln!(std::io::stdout(), "drained, {drained}")?;
     Ok(())
 }

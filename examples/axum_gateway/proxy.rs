@@ -1,6 +1,9 @@
 //! The handler: one request to the upstream, its answer back, both bodies as they come.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,30 +15,56 @@ use http::header::RETRY_AFTER;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tollgate::{Client, Error, ErrorKind};
 use tower::BoxError;
 
 use crate::hop;
+
+/// How long callers have, once the pool is drained, to be told: a second, on top of the limit.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the handlers share.
 #[derive(Clone)]
 struct Gateway {
     client: Client,
     upstream: Uri,
+    refused: Arc<AtomicUsize>,
+}
+
+/// What became of those who were still there when the time was over.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Drained {
+    /// Exchanges with the upstream that were cut.
+    pub(crate) cut: usize,
+    /// Requests that still waited for a connection, and were told so.
+    pub(crate) refused: usize,
+}
+
+impl fmt::Display for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cut, refused } = self;
+        write!(
+            f,
+            "{cut} exchanges cut, {refused} refused while they waited"
+        )
+    }
 }
 
 /// Serves until `stop` ends. Then takes no new connections, gives exchanges in progress `limit` to
-/// end, and cuts those that remain. Returns how many it cut.
+/// end, and cuts those that remain; it returns at most [`LAST_WORDS`] after that.
 pub(crate) async fn serve(
     listener: TcpListener,
     client: Client,
     upstream: Uri,
     stop: impl Future<Output = ()> + Send + 'static,
     limit: Duration,
-) -> Result<usize, BoxError> {
+) -> Result<Drained, BoxError> {
+    let refused = Arc::new(AtomicUsize::new(0));
     let gateway = Gateway {
         client: client.clone(),
         upstream,
+        refused: refused.clone(),
     };
     let router = Router::new().fallback(proxy).with_state(gateway);
     // A head that waits for the acknowledgement of another costs 40 ms.
@@ -48,16 +77,20 @@ pub(crate) async fn serve(
         let _nobody = stopping.send(());
     });
     let mut server = tokio::spawn(server.into_future());
-    let ended = tokio::select! {
+    let mut ended = tokio::select! {
         ended = &mut server => Some(ended),
-        _ = stopped => tokio::time::timeout(limit, &mut server).await.ok(),
+        _ = stopped => timeout(limit, &mut server).await.ok(),
     };
     // The callers first, the pool after them: nobody is refused who was let in.
     let cut = client.drain(Duration::ZERO).await;
+    if ended.is_none() {
+        ended = timeout(LAST_WORDS, &mut server).await.ok();
+    }
     if let Some(ended) = ended {
         ended??;
     }
-    Ok(cut)
+    let refused = refused.load(Relaxed);
+    Ok(Drained { cut, refused })
 }
 
 async fn proxy(
@@ -81,7 +114,12 @@ async fn proxy(
             // If it breaks off, so does what the caller reads: the status is long gone.
             response.map(Body::new)
         }
-        Err(error) => failure(&error),
+        Err(error) => {
+            if error.kind() == ErrorKind::Draining {
+                gateway.refused.fetch_add(1, Relaxed);
+            }
+            failure(&error)
+        }
     }
 }
 

@@ -1,0 +1,6 @@
+//! What callers and operators of the gateway can count on.
+
+mod failures;
+mod shutdown;
+mod streams;
+mod support;
