@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Request, StatusCode, Version};
+
+use crate::target;
 
 /// What `Via` calls this gateway.
 const NAME: &str = "tollgate";
@@ -13,8 +16,23 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Makes a caller's headers the gateway's own.
-pub(crate) fn request(headers: &mut HeaderMap, version: Version, peer: IpAddr) {
+/// What goes on although `Connection` names it. A sender may not name what is meant for all
+/// recipients, and one who does wants the upstream not to see what another proxy said of him.
+const NOT_TO_BE_NAMED: [HeaderName; 6] = [
+    AUTHORIZATION,
+    CONTENT_LENGTH,
+    FORWARDED,
+    HOST,
+    VIA,
+    FORWARDED_FOR,
+];
+
+/// Makes a caller's headers the gateway's own. An error is the answer to a request that cannot be
+/// passed on as what it is.
+pub(crate) fn request<B>(request: &mut Request<B>, peer: IpAddr) -> Result<(), StatusCode> {
+    let host = target::host(request)?;
+    let version = request.version();
+    let headers = request.headers_mut();
     let trailers = accepts_trailers(headers);
     remove_hop_by_hop(headers);
     if trailers {
@@ -22,7 +40,9 @@ pub(crate) fn request(headers: &mut HeaderMap, version: Version, peer: IpAddr) {
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
     // The upstream is asked for under its own name, as nginx's `proxy_pass` does by default.
-    if let Some(host) = headers.remove(HOST) {
+    headers.remove(HOST);
+    headers.remove(FORWARDED_HOST);
+    if let Some(host) = host {
         headers.insert(FORWARDED_HOST, host);
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
@@ -30,6 +50,7 @@ pub(crate) fn request(headers: &mut HeaderMap, version: Version, peer: IpAddr) {
         headers.append(FORWARDED_FOR, peer);
     }
     append_via(headers, version);
+    Ok(())
 }
 
 /// Makes an upstream's headers the gateway's own.
@@ -41,12 +62,9 @@ pub(crate) fn response(headers: &mut HeaderMap, version: Version) {
 /// What concerns one connection only, and what `Connection` says concerns it only (RFC 9110 section
 /// 7.6.1). hyper frames the message anew, so `Transfer-Encoding` goes too; `Content-Length` stays.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+    let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
+        .filter_map(|name| name.parse().ok())
+        .filter(|name| !NOT_TO_BE_NAMED.contains(name))
         .collect();
     for name in named {
         headers.remove(name);
@@ -60,11 +78,17 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
-    let codings = headers.get_all(TE).iter();
-    codings
+    tokens(headers, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"))
+}
+
+/// The members of a list that may be spread over lines.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).into_iter();
+    lines
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
 }
 
 fn append_via(headers: &mut HeaderMap, version: Version) {

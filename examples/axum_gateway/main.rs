@@ -11,11 +11,14 @@
 //!
 //! - Bodies are handed on frame by frame; nothing is collected. A response that breaks off behind
 //!   the gateway breaks off in front of it. A caller that leaves cancels its exchange.
-//! - Hop-by-hop headers end here, both ways, and so do those that `Connection` names. `TE: trailers`
-//!   is said anew. `Upgrade` is not forwarded, so upstreams answer as if it had not been asked for.
-//! - `Host` is the upstream's; the caller's is in `X-Forwarded-Host`. The caller's address is added
-//!   to `X-Forwarded-For`, after what came with the request: whoever faces strangers removes that
-//!   first. `Via` is added both ways.
+//! - Hop-by-hop headers end here, both ways, and so do those that `Connection` names, but for a few
+//!   that it may not name. `TE: trailers` is said anew. `Upgrade` is not forwarded, so upstreams
+//!   answer as if it had not been asked for.
+//! - `Host` is the upstream's; the caller's is in `X-Forwarded-Host`, or that of an absolute target.
+//!   A caller's own `X-Forwarded-Host` and `X-Forwarded-Proto` end here. Its address is added to
+//!   `X-Forwarded-For`, after what came with the request: whoever faces strangers removes that
+//!   first, and `Forwarded`. `Via` is added both ways.
+//! - `OPTIONS *` asks the upstream, not the gateway. Requests without one good `Host` are refused.
 //! - 504 if a clock ended it, 503 if nothing was sent and another attempt may fare better (with
 //!   `Retry-After` if the queue was full), 502 otherwise. The body names the kind, not the upstream.
 //! - `/metrics` and `/stats` have an address of their own (`--ops`), so they hide no upstream's path.
@@ -25,6 +28,7 @@ mod demo;
 mod hop;
 mod ops;
 mod proxy;
+mod target;
 #[cfg(test)]
 mod tests;
 

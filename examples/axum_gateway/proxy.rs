@@ -12,14 +12,13 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use http::header::RETRY_AFTER;
-use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tollgate::{Client, Error, ErrorKind};
 use tower::BoxError;
 
-use crate::hop;
+use crate::{hop, target};
 
 /// How long callers have, once the pool is drained, to be told: a second, on top of the limit.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -101,12 +100,13 @@ async fn proxy(
     if request.method() == Method::CONNECT {
         return StatusCode::NOT_IMPLEMENTED.into_response();
     }
-    let Some(uri) = at(&gateway.upstream, request.uri()) else {
+    let Some(uri) = target::at(&gateway.upstream, &request) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
+    if let Err(status) = hop::request(&mut request, peer.ip()) {
+        return status.into_response();
+    }
     *request.uri_mut() = uri;
-    let version = request.version();
-    hop::request(request.headers_mut(), version, peer.ip());
     match gateway.client.request(request).await {
         Ok(mut response) => {
             let version = response.version();
@@ -121,14 +121,6 @@ async fn proxy(
             failure(&error)
         }
     }
-}
-
-/// The path that was asked for, at the upstream.
-fn at(upstream: &Uri, asked: &Uri) -> Option<Uri> {
-    let mut parts = upstream.clone().into_parts();
-    let path = asked.path_and_query().cloned();
-    parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    Uri::from_parts(parts).ok()
 }
 
 /// What a caller is told: the kind, and nothing of what lies behind the gateway.
