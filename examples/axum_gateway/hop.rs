@@ -6,7 +6,7 @@ use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue, TE,
     TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, Request, StatusCode, Version};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 
 use crate::target;
 
@@ -33,6 +33,9 @@ pub(crate) fn request<B>(request: &mut Request<B>, peer: IpAddr) -> Result<(), S
     let host = target::host(request)?;
     let version = request.version();
     let headers = request.headers_mut();
+    if is_coded(headers) {
+        return Err(StatusCode::NOT_IMPLEMENTED);
+    }
     let trailers = accepts_trailers(headers);
     remove_hop_by_hop(headers);
     if trailers {
@@ -53,14 +56,29 @@ pub(crate) fn request<B>(request: &mut Request<B>, peer: IpAddr) -> Result<(), S
     Ok(())
 }
 
-/// Makes an upstream's headers the gateway's own.
-pub(crate) fn response(headers: &mut HeaderMap, version: Version) {
+/// Makes an upstream's headers the gateway's own. An error is the answer instead of one that cannot
+/// be passed on as what it is.
+pub(crate) fn response<B>(response: &mut Response<B>) -> Result<(), StatusCode> {
+    let (status, version) = (response.status(), response.version());
+    let headers = response.headers_mut();
+    // `Upgrade` was not forwarded, so nobody has asked for other protocols.
+    if status == StatusCode::SWITCHING_PROTOCOLS || is_coded(headers) {
+        return Err(StatusCode::BAD_GATEWAY);
+    }
     remove_hop_by_hop(headers);
     append_via(headers, version);
+    Ok(())
+}
+
+/// Whether the body is in a transfer coding that hyper does not undo. The header that names it ends
+/// here, so the body would be taken for what it is not.
+fn is_coded(headers: &HeaderMap) -> bool {
+    tokens(headers, &TRANSFER_ENCODING).any(|coding| !coding.eq_ignore_ascii_case("chunked"))
 }
 
 /// What concerns one connection only, and what `Connection` says concerns it only (RFC 9110 section
-/// 7.6.1). hyper frames the message anew, so `Transfer-Encoding` goes too; `Content-Length` stays.
+/// 7.6.1). hyper frames the message anew, so `Transfer-Encoding` goes too; `Content-Length` stays,
+/// but not beside it, where it is not the body's (RFC 9112 section 6.3).
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
         .filter_map(|name| name.parse().ok())
@@ -68,6 +86,9 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .collect();
     for name in named {
         headers.remove(name);
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
     }
     for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);

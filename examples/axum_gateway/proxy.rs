@@ -97,7 +97,8 @@ async fn proxy(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     mut request: Request,
 ) -> Response {
-    if request.method() == Method::CONNECT {
+    let method = request.method().clone();
+    if method == Method::CONNECT {
         return StatusCode::NOT_IMPLEMENTED.into_response();
     }
     let Some(uri) = target::at(&gateway.upstream, &request) else {
@@ -107,20 +108,25 @@ async fn proxy(
         return status.into_response();
     }
     *request.uri_mut() = uri;
-    match gateway.client.request(request).await {
-        Ok(mut response) => {
-            let version = response.version();
-            hop::response(response.headers_mut(), version);
-            // If it breaks off, so does what the caller reads: the status is long gone.
-            response.map(Body::new)
-        }
+    let mut response = match gateway.client.request(request).await {
+        Ok(response) => response,
         Err(error) => {
             if error.kind() == ErrorKind::Draining {
                 gateway.refused.fetch_add(1, Relaxed);
             }
-            failure(&error)
+            return failure(&error);
         }
+    };
+    if let Err(status) = hop::response(&mut response) {
+        return (status, ErrorKind::Exchange.label()).into_response();
     }
+    // If it breaks off, so does what the caller reads: the status is long gone.
+    let mut response = response.map(Body::new);
+    if method == Method::HEAD {
+        // What follows a HEAD is empty, which axum would take for a length of 0.
+        response = response.map(|body| Body::from_stream(body.into_data_stream()));
+    }
+    response
 }
 
 /// What a caller is told: the kind, and nothing of what lies behind the gateway.

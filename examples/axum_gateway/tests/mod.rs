@@ -2,6 +2,7 @@
 
 mod failures;
 mod fields;
+mod messages;
 mod shutdown;
 mod streams;
 mod support;

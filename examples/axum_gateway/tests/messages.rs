@@ -1,0 +1,157 @@
+//! Messages whose framing or meaning is not the plain one.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use http::HeaderValue;
+use http::header::TRAILER;
+use tollgate::Client;
+use tollgate_testing::{DEADLINE, Reply, Upstream};
+
+use super::support::{Caller, Site, serve};
+
+/// A caller of a gateway whose upstream answers with this. Dropping the upstream stops it.
+async fn answered(request: &str, reply: Reply) -> (Caller, Upstream) {
+    let upstream = Upstream::start(move |_| reply.clone()).await;
+    let site = Site::before(&upstream).await;
+    (site.call(request).await, upstream)
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n";
+const HEAD: &str = "HEAD / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n";
+
+#[tokio::test]
+async fn targets_reach_the_upstream_in_the_form_it_expects() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let site = Site::before(&upstream).await;
+    for (target, status, seen) in [
+        ("OPTIONS *", 200, Some("OPTIONS *")),
+        ("OPTIONS /x", 200, Some("OPTIONS /x")),
+        ("GET http://a.test?y", 200, Some("GET /?y")),
+        ("GET *", 400, None),
+        ("GET a.test:80", 400, None),
+        ("GET", 400, None),
+        ("CONNECT a.test:80", 501, None),
+    ] {
+        let request = format!("{target} HTTP/1.1\r\nhost: a.test\r\n\r\n");
+        let head = site.call(request).await.head().await;
+        assert_eq!(head.status(), status, "{target}");
+        if let Some(seen) = seen {
+            let last = upstream.requests().pop().unwrap();
+            assert_eq!(format!("{} {}", last.method, last.target), seen);
+        }
+    }
+    assert_eq!(upstream.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_head_is_answered_with_the_length_the_upstream_says_or_none() {
+    let sized = Reply::head(200).header("content-length", "1234");
+    let (mut caller, _upstream) = answered(HEAD, sized).await;
+    assert_eq!(caller.head().await.all("content-length"), ["1234"]);
+    assert_eq!(caller.rest().await, "");
+    let (mut caller, _upstream) = answered(HEAD, Reply::chunked()).await;
+    assert_eq!(caller.head().await.all("content-length"), [""; 0]);
+    assert_eq!(caller.rest().await, "");
+}
+
+#[tokio::test]
+async fn answers_without_a_body_gain_no_length() {
+    for status in [204, 304] {
+        let (mut caller, _upstream) = answered(GET, Reply::head(status)).await;
+        let head = caller.head().await;
+        assert_eq!(head.status(), status);
+        assert_eq!(head.all("content-length"), [""; 0]);
+        assert_eq!(caller.rest().await, "");
+    }
+}
+
+/// RFC 9112 section 6.3: whoever believed the length would take the rest for another answer.
+#[tokio::test]
+async fn a_length_beside_chunks_is_not_believed_either_way() {
+    let both = Reply::chunked().header("content-length", "1");
+    let (mut caller, _upstream) = answered(GET, both.chunk("hello").end_chunks()).await;
+    let head = caller.head().await;
+    assert_eq!(head.all("content-length"), [""; 0]);
+    assert_eq!(caller.rest().await, "5\r\nhello\r\n0\r\n\r\n");
+
+    let request = "POST / HTTP/1.1\r\nhost: a.test\r\ncontent-length: 1\r\n\
+                   transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let (mut caller, upstream) = answered(request, Reply::echo()).await;
+    caller.head().await;
+    assert_eq!(caller.bytes(5).await, "hello");
+    assert_eq!(upstream.requests()[0].header("content-length"), None);
+}
+
+/// The coding would be lost, and the body be taken for what it is not.
+#[tokio::test]
+async fn transfer_codings_but_chunked_are_refused_both_ways() {
+    let request = "POST / HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: gzip, chunked\r\n\r\n\
+                   0\r\n\r\n";
+    let (mut caller, upstream) = answered(request, Reply::ok("ok")).await;
+    assert_eq!(caller.head().await.status(), 501);
+    assert_eq!(upstream.requests().len(), 0);
+
+    let coded = Reply::head(200).header("transfer-encoding", "gzip, chunked");
+    let (mut caller, _upstream) = answered(GET, coded.chunk("hello").end_chunks()).await;
+    assert_eq!(caller.head().await.status(), 502);
+}
+
+#[tokio::test]
+async fn an_interim_answer_is_not_the_answer() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n";
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let (mut caller, _upstream) = answered(GET, Reply::raw(format!("{hints}{answer}"))).await;
+    assert_eq!(caller.head().await.status(), 200);
+    assert_eq!(caller.rest().await, "ok");
+}
+
+#[tokio::test]
+async fn a_switch_of_protocols_that_nobody_asked_for_is_a_broken_answer() {
+    let request = "GET / HTTP/1.1\r\nhost: a.test\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    let (mut caller, _upstream) = answered(request, Reply::upgrade("x")).await;
+    assert_eq!(caller.head().await.status(), 502);
+}
+
+#[tokio::test]
+async fn a_caller_of_http_1_0_gets_chunks_as_plain_bytes() {
+    let (mut caller, _upstream) = answered(
+        "GET / HTTP/1.0\r\n\r\n",
+        Reply::chunked().chunk("hel").chunk("lo").end_chunks(),
+    )
+    .await;
+    let head = caller.head().await;
+    assert_eq!(head.all("transfer-encoding"), [""; 0]);
+    assert_eq!(caller.rest().await, "hello");
+}
+
+#[tokio::test]
+async fn a_caller_that_waits_for_a_go_ahead_gets_one() {
+    let request = "POST / HTTP/1.1\r\nhost: a.test\r\nexpect: 100-continue\r\n\
+                   content-length: 5\r\n\r\n";
+    let (mut caller, _upstream) = answered(request, Reply::echo()).await;
+    assert_eq!(caller.head().await.status(), 100);
+    caller.send("hello").await;
+    assert_eq!(caller.head().await.status(), 200);
+    assert_eq!(caller.bytes(5).await, "hello");
+}
+
+#[tokio::test]
+async fn trailers_pass_both_ways() {
+    let echo = async |request: Request| {
+        let mut response = Response::new(request.into_body());
+        let sum = HeaderValue::from_static("x-sum");
+        response.headers_mut().insert(TRAILER, sum);
+        response
+    };
+    let upstream = serve(Router::new().fallback(echo)).await;
+    let site = Site::with(upstream, Client::builder(), DEADLINE).await;
+    let body = "5\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n";
+    let request = format!(
+        "POST / HTTP/1.1\r\nhost: a.test\r\nte: trailers\r\nconnection: te\r\n\
+         transfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n{body}"
+    );
+    let mut caller = site.call(request).await;
+    assert_eq!(caller.head().await.all("trailer"), ["x-sum"]);
+    assert_eq!(caller.bytes(body.len()).await, body);
+}
