@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::routing::get;
-use http::StatusCode;
+use axum::{Json, Router};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tollgate::Client;
 use tollgate_queue_metrics::{PoolMetrics, names};
@@ -32,7 +31,7 @@ impl Metrics {
     pub(crate) fn router(self, client: Client) -> Router {
         Router::new()
             .route("/metrics", get(async move || self.page()))
-            .route("/stats", get(async move || stats(&client)))
+            .route("/stats", get(async move || Json(client.snapshot())))
     }
 
     /// As they are now: a scrape is answered with what is true then.
@@ -41,9 +40,4 @@ impl Metrics {
         self.page.run_upkeep();
         self.page.render()
     }
-}
-
-fn stats(client: &Client) -> Result<String, StatusCode> {
-    let json = serde_json::to_string(&client.snapshot());
-    json.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -3,6 +3,7 @@
 mod failures;
 mod fields;
 mod messages;
+mod ops;
 mod shutdown;
 mod streams;
 mod support;
