@@ -7,23 +7,37 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use axum::routing::post;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::future::try_join_all;
-use http::Uri;
+use http::{StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use tokio::net::TcpListener;
 use tollgate::Client;
 use tower::BoxError;
 
 use crate::ops::Metrics;
-use crate::{DRAIN, proxy};
+use crate::proxy;
 
 const REQUESTS: usize = 200;
 const CONNECTIONS: usize = 16;
+const LIMIT: Duration = Duration::from_secs(10);
 
-/// An upstream that sends back what it is sent, as it comes.
+/// An upstream that sends back what it is sent, as it comes; at `/count`, how many bytes that were.
 pub(crate) fn echo() -> Router {
-    Router::new().fallback(async |request: Request| Response::new(Body::new(request.into_body())))
+    Router::new()
+        .route("/count", post(count))
+        .fallback(async |request: Request| Response::new(request.into_body()))
+}
+
+async fn count(body: Body) -> Result<String, StatusCode> {
+    let mut pieces = body.into_data_stream();
+    let mut bytes = 0;
+    while let Some(piece) = pieces.next().await {
+        bytes += piece.map_err(|_| StatusCode::BAD_REQUEST)?.len();
+    }
+    Ok(bytes.to_string())
 }
 
 /// Sends requests through a gateway to an upstream of its own, and shuts it down.
@@ -37,7 +51,7 @@ pub(crate) async fn run(client: Client, metrics: Metrics) -> Result<(), BoxError
         // Told to stop, or the one who could tell is gone: either way.
         let _told_or_gone = stopped.await;
     };
-    let gateway = proxy::serve(listener, client.clone(), upstream.clone(), stopped, DRAIN);
+    let gateway = proxy::serve(listener, client.clone(), upstream.clone(), stopped, LIMIT);
     let gateway = tokio::spawn(gateway);
 
     let caller = Client::new();

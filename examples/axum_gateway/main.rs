@@ -46,8 +46,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tollgate::Client;
 use tower::BoxError;
 
-/// How long exchanges in progress have at the end: a third of what Kubernetes gives a pod.
-const DRAIN: Duration = Duration::from_secs(10);
+/// Seconds that exchanges in progress have at the end: a third of what Kubernetes gives a pod.
+const DRAIN: u64 = 10;
 
 /// A reverse proxy; without arguments, a demonstration of one.
 #[derive(Parser)]
@@ -64,6 +64,9 @@ struct Options {
     /// Seconds from a request to the head of its response, with its upload and its wait.
     #[arg(long, default_value_t = 300)]
     response_timeout: u64,
+    /// Seconds that exchanges in progress have to end, once it is told to stop.
+    #[arg(long, default_value_t = DRAIN)]
+    drain: u64,
     /// Where `/metrics` and `/stats` are answered; nowhere without.
     #[arg(long)]
     ops: Option<SocketAddr>,
@@ -94,8 +97,8 @@ async fn main() -> Result<(), BoxError> {
     let (Some(listen), Some(upstream)) = (options.listen, options.upstream) else {
         return demo::run(client, metrics).await;
     };
-    if upstream.scheme().is_none() || upstream.authority().is_none() {
-        return Err(format!("--upstream {upstream}: scheme and host are needed").into());
+    if upstream.scheme().is_none() || upstream.authority().is_none() || upstream.path() != "/" {
+        return Err(format!("--upstream {upstream}: scheme and host are needed, no path").into());
     }
     if let Some(addr) = options.ops {
         let listener = TcpListener::bind(addr).await?;
@@ -110,7 +113,8 @@ async fn main() -> Result<(), BoxError> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    let drained = proxy::serve(listener, client, upstream, stop, DRAIN).await?;
+    let limit = Duration::from_secs(options.drain);
+    let drained = proxy::serve(listener, client, upstream, stop, limit).await?;
     writeln!(std::io::stdout(), "drained, {drained}")?;
     Ok(())
 }
