@@ -102,16 +102,22 @@ impl OriginPool {
         }
     }
 
-    /// Closes every connection that is left; returns how many there were.
+    /// Closes every connection that is left; returns how many exchanges that ends.
     pub(crate) fn cut(&self) -> usize {
-        let conns = self.with(|inner| {
-            let conns = inner.conns.iter().flatten().map(|entry| entry.conn.clone());
-            conns.filter(|conn| !conn.is_closing()).collect::<Vec<_>>()
+        let left: Vec<_> = self.with(|inner| {
+            let conns = inner.conns.iter().flatten();
+            conns
+                .filter(|entry| !entry.conn.is_closing())
+                .map(|entry| {
+                    let known = inner.engine.resource(entry.resource);
+                    (entry.conn.clone(), known.map_or(0, |one| one.leases))
+                })
+                .collect()
         });
-        for conn in &conns {
+        for (conn, _) in &left {
             conn.close(CloseReason::Shutdown);
         }
-        conns.len()
+        left.iter().map(|(_, exchanges)| exchanges).sum()
     }
 }
 

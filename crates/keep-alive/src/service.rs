@@ -182,7 +182,7 @@ impl KeepAlive {
     }
 
     /// Ends the pool at once: [`drain`](Self::drain) without time for anybody. Returns how many
-    /// connections were cut in the middle of an exchange.
+    /// exchanges it cut.
     pub fn close(&self) -> usize {
         self.owner.stop();
         self.owner.cut()

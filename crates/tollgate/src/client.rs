@@ -172,7 +172,7 @@ impl Client {
         self.pool.drain(limit).await
     }
 
-    /// Ends the client at once. Returns how many connections were cut in the middle of an exchange.
+    /// Ends the client at once. Returns how many exchanges it cut.
     pub fn close(&self) -> usize {
         self.pool.close()
     }

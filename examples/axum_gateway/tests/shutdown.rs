@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use tollgate::Client;
+use axum::Router;
+use tollgate::{Client, Protocol};
 use tollgate_testing::{DEADLINE, Gate, Reply, Upstream};
 
-use super::support::Site;
+use super::support::{Site, serve};
 use crate::proxy::Drained;
 
 /// A gateway with one connection to an upstream that answers when the gate opens.
@@ -71,4 +72,17 @@ async fn a_caller_that_never_ends_its_request_does_not_hold_the_end_up() {
     assert_eq!(slow.bytes(15).await, "5\r\nhello\r\n0\r\n\r\n");
     slow.send("GET / HTT").await;
     assert_eq!(site.stop().stopped().await, Drained::default());
+}
+
+#[tokio::test]
+async fn streams_of_one_connection_are_counted_one_by_one() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = async move || held.wait().await;
+    let upstream = serve(Router::new().fallback(upstream)).await;
+    let streams = Client::builder().protocol(Protocol::Http2);
+    let site = Site::with(upstream, streams, Duration::ZERO).await;
+    let _callers = [site.get("").await, site.get("").await];
+    gate.reached(2).await;
+    assert_eq!(site.stop().stopped().await.cut, 2);
 }

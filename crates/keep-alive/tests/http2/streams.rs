@@ -188,3 +188,14 @@ async fn a_thousand_callers_who_leave_cost_no_connection_and_leave_nothing_behin
     );
     assert_at_rest(&stack.stats());
 }
+
+#[tokio::test]
+async fn draining_counts_each_stream_that_it_cuts() {
+    let stack = Stack::new(None, &streams(4, 2)).await;
+    let calls = stack.calls(3);
+    until(|| stack.peer.open() == [2, 1]).await;
+    assert_eq!(stack.pool.drain(Duration::ZERO).await, 3);
+    for call in calls {
+        assert!(within(support::LONG, call).await.unwrap().is_err());
+    }
+}
