@@ -4,13 +4,14 @@
 //! axum_gateway --listen 127.0.0.1:8080 --upstream http://127.0.0.1:9000 --ops 127.0.0.1:9100
 //! ```
 //!
-//! It runs until SIGTERM or ctrl-c, then lets exchanges end and says how many it had to cut. Without
-//! arguments it shows itself with an upstream of its own.
+//! It runs until SIGTERM or ctrl-c, then lets exchanges end (`--drain`) and says how many it had to
+//! cut or refuse. Without arguments it shows itself with an upstream of its own.
 //!
 //! Choices:
 //!
 //! - Bodies are handed on frame by frame; nothing is collected. A response that breaks off behind
-//!   the gateway breaks off in front of it. A caller that leaves cancels its exchange.
+//!   the gateway breaks off in front of it, which callers of HTTP/1.0 can tell by a length only. A
+//!   caller that leaves cancels its exchange.
 //! - Hop-by-hop headers end here, both ways, and so do those that `Connection` names, but for a few
 //!   that it may not name. `TE: trailers` is said anew. `Upgrade` is not forwarded, so upstreams
 //!   answer as if it had not been asked for.
@@ -25,6 +26,8 @@
 //!   `Retry-After` if the queue was full), 502 otherwise. The body names the kind, not the upstream.
 //! - `/metrics` and `/stats` have an address of their own (`--ops`), so they hide no upstream's path.
 //! - The limit on a response (`--response-timeout`) starts with the request, and so covers uploads.
+//!   None is on how slowly a caller sends its head or reads: that takes hyper-util's server in the
+//!   place of `axum::serve`.
 
 mod demo;
 mod hop;
