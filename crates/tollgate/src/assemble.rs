@@ -25,6 +25,7 @@ use crate::budgets::Budgets;
 use crate::build_error::BuildError;
 use crate::builder::ClientBuilder;
 use crate::client::Client;
+use crate::plaintext::{NoTls, Plaintext};
 use crate::settings::Settings;
 
 /// Puts the pool over what the builder was given.
@@ -130,10 +131,15 @@ where
              protocol at Protocol::Auto",
         ));
     }
-    let tls = options
-        .layer()
-        .map_err(|error| BuildError::invalid("tls", error))?;
-    Ok(keep_alive.layer(connect.layer(tls.layer(dial))))
+    match options.layer() {
+        Ok(tls) => Ok(keep_alive.layer(connect.layer(tls.layer(dial)))),
+        Err(error) if settings.tls.is_some() => Err(BuildError::invalid("tls", error)),
+        // Nobody asked for TLS: who speaks only http has to trust nobody.
+        Err(error) => {
+            let why = NoTls::Untrusting(Arc::new(error));
+            Ok(keep_alive.layer(connect.layer(Plaintext::new(dial, why))))
+        }
+    }
 }
 
 #[cfg(not(feature = "tls"))]
@@ -150,7 +156,7 @@ where
     C::Error: Into<BoxError>,
     C::Future: Send + 'static,
 {
-    Ok(keep_alive.layer(connect.layer(crate::plaintext::Plaintext::new(dial))))
+    Ok(keep_alive.layer(connect.layer(Plaintext::new(dial, NoTls::Feature))))
 }
 
 /// The system's names: hickory, and getaddrinfo where hickory finds no configuration. A public

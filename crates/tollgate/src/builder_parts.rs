@@ -58,8 +58,8 @@ impl ClientBuilder {
     }
 
     /// A connector in the place of dial and TLS, still under the connect timeout: any
-    /// `Service<Uri>` as hyper-util's client takes it. It must speak TLS itself for `https`, and
-    /// not agree on HTTP/2.
+    /// `Service<Uri>` as hyper-util's client takes it. It must speak TLS itself for `https`;
+    /// where it says that HTTP/2 was negotiated, HTTP/2 is spoken.
     ///
     /// This is also the place of a proxy, for which there is no option yet: a connector that
     /// connects to it and asks for a tunnel.

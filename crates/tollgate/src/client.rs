@@ -50,7 +50,8 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// Never: the defaults make sense. [`builder`](Self::builder) returns errors instead.
+    /// Never, with whatever features: where they trust no server, a request to `https` fails with
+    /// [`ErrorKind::Tls`](crate::ErrorKind::Tls) and says what to change.
     pub fn new() -> Self {
         Self::builder().build().expect("the defaults make sense")
     }

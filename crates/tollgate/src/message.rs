@@ -11,6 +11,7 @@ use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind, OpenTimedOut};
 
 use crate::error::{Cause, Error};
 use crate::error_kind::ErrorKind;
+use crate::plaintext::NoTls;
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,6 +55,10 @@ fn connect_message(
     error: &KeepAliveError,
 ) -> fmt::Result {
     write!(f, "could not connect to {to}")?;
+    if find::<NoTls>(error).is_some() {
+        // Refused without an attempt, so in no time.
+        return f.write_str(": no TLS in this client; its cause says what to change");
+    }
     if let Some(after) = connect_took(error) {
         write!(f, " after {after:?}")?;
     }

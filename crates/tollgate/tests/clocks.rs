@@ -137,7 +137,7 @@ async fn each_phase_of_a_connect_ends_at_its_own_limit() {
             std::future::pending::<()>().await;
         })
         .await;
-        let client = client_with(|b| b.tls_timeout(LIMIT));
+        let client = client_with(|b| b.tls(support::tls::trusting_one()).tls_timeout(LIMIT));
         let uri = format!("https://{}/", stalling.addr);
         fails_after(&client, &uri, LIMIT, timed_out(Phase::Tls)).await;
     }
@@ -159,7 +159,7 @@ async fn the_connect_budget_is_exact_in_each_phase() {
     let addr = silent.local_addr().unwrap();
     #[cfg(feature = "tls")]
     {
-        let client = client_with(|b| b.connect_timeout(LIMIT));
+        let client = client_with(|b| b.tls(support::tls::trusting_one()).connect_timeout(LIMIT));
         let uri = format!("https://{addr}/");
         fails_after(&client, &uri, LIMIT, timed_out(Phase::Tls)).await;
     }

@@ -1,19 +1,36 @@
-//! Without TLS, `https` is an error and not a connection in the clear.
-#![cfg(not(feature = "tls"))]
+//! Without TLS, or without anybody to trust, `https` is an error and not a connection in the clear.
+#![cfg(not(feature = "webpki-roots"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use tollgate::{Client, ErrorKind};
+use tollgate::{Client, ErrorKind, find};
 use tollgate_testing::{Reply, Upstream};
 
 #[tokio::test]
-async fn https_without_the_feature_is_a_tls_error_and_nothing_is_dialled() {
+async fn a_client_that_can_trust_nobody_speaks_http_and_says_what_https_takes() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
-    let client = Client::new();
-    let uri = format!("https://{}/", upstream.addr());
-    let error = client.get(uri).await.err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Tls);
-    let cause = tollgate::find::<tollgate::Classified>(&error).unwrap();
-    assert!(format!("{cause:?}").contains("feature"));
+    for client in [Client::new(), tollgate::client().clone()] {
+        let uri = format!("https://{}/", upstream.addr());
+        let error = client.get(uri).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Tls);
+        assert!(error.is_connect() && error.nothing_sent());
+        assert!(error.to_string().contains("no TLS"), "{error}");
+        let refused = find::<tollgate::Classified>(&error).unwrap();
+        let cause = std::error::Error::source(refused).unwrap().to_string();
+        assert!(
+            cause.contains("turn") && cause.contains("feature `"),
+            "{cause}"
+        );
+    }
     assert_eq!(upstream.accepted(), 0);
-    assert!(client.get(upstream.uri("/")).await.is_ok());
+    assert!(Client::new().get(upstream.uri("/")).await.is_ok());
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn options_that_trust_nobody_are_refused_where_they_are_given() {
+    let options = tollgate::tls::TlsOptions::new();
+    assert!(options.layer().is_err());
+    let error = Client::builder().tls(options).build().unwrap_err();
+    assert_eq!(error.field(), "tls");
+    assert!(find::<tollgate::tls::TlsConfigError>(&error).is_some());
 }

@@ -31,7 +31,7 @@ fn client(options: TlsOptions) -> Client {
                 .host(HOST, here)
                 .host("other.internal", here),
         )
-        .tls(options.webpki_roots(false))
+        .tls(options)
         .connect_timeout(Duration::from_secs(2))
     })
 }
@@ -209,7 +209,10 @@ async fn a_tls_phase_limit_strikes_before_the_budget() {
         std::future::pending::<()>().await;
     })
     .await;
-    let client = client_with(|b| b.tls_timeout(Duration::from_millis(50)));
+    let client = client_with(|b| {
+        b.tls(trusting(&Authority::new()))
+            .tls_timeout(Duration::from_millis(50))
+    });
     let error = client
         .get(format!("https://{}/", stalling.addr))
         .await
@@ -378,7 +381,7 @@ async fn poisons_nothing(name: &str, bad: Bad, ours: &Authority) {
     .await;
     let client = client_with(|b| {
         b.resolver(StaticHosts::new().host(HOST, [[127, 0, 0, 1].into()]))
-            .tls(trusting(ours).webpki_roots(false))
+            .tls(trusting(ours))
             .connect_timeout(BUDGET)
     });
     let started = Instant::now();
@@ -422,7 +425,7 @@ async fn alpn_decides_the_protocol_and_the_connection_says_which() {
     ] {
         let names =
             tollgate::cached_dns::CachedDnsLayer::new().layer(tollgate::cached_dns::Gai::new());
-        let options = trusting(&authority).webpki_roots(false).alpn(alpn);
+        let options = trusting(&authority).alpn(alpn);
         let dial = tollgate::dial::DialLayer::new().layer(names);
         let mut connector = options.layer().unwrap().layer(dial);
         let stream = connector.call(uri.clone()).await.unwrap();

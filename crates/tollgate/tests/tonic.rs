@@ -48,7 +48,7 @@ impl UnaryService<Hello> for Echo {
 fn channel(port: u16, tls: TlsOptions) -> Channel {
     let connector = ServiceBuilder::new()
         .layer(ConnectTimeoutLayer::new(Duration::from_millis(300)))
-        .layer(tls.webpki_roots(false).alpn(Alpn::Http2).layer().unwrap())
+        .layer(tls.alpn(Alpn::Http2).layer().unwrap())
         .service(Dial::new(CachedDns::gai()));
     Endpoint::from_shared(format!("https://localhost:{port}"))
         .unwrap()

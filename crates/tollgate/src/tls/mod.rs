@@ -7,8 +7,8 @@
 //! what to change.
 //!
 //! One client has one TLS identity: connections are pooled by origin, so two identities are two
-//! clients. By ALPN a client offers `http/1.1`, which is what its pool speaks; [`Alpn`] is for other
-//! clients over the layer. Sessions are resumed: the second handshake with a server is a short one.
+//! clients. By ALPN a client offers `http/1.1`, unless [`TlsOptions::alpn`] offers HTTP/2 too. Sessions
+//! are resumed: the second handshake with a server is a short one.
 
 mod alpn;
 mod error;

@@ -15,8 +15,8 @@ use crate::tls::service::TlsLayer;
 use crate::tls::verify::AnyCertificate;
 use crate::tls::version::TlsVersion;
 
-/// Whom to trust over TLS, and who we are. The default trusts Mozilla's roots (webpki-roots) and
-/// shows no certificate.
+/// Whom to trust over TLS, and who we are. The default shows no certificate and trusts Mozilla's roots;
+/// without the feature `webpki-roots` it trusts nobody until an option names somebody.
 ///
 /// What cannot be used is told by [`layer`](Self::layer), or by
 /// [`ClientBuilder::build`](crate::ClientBuilder::build).
@@ -64,8 +64,8 @@ impl TlsOptions {
         self
     }
 
-    /// Whether Mozilla's roots are trusted. Default: yes. Needs the feature `webpki-roots`. Without them only the authorities given
-    /// with [`root_pem`](Self::root_pem) are.
+    /// Whether Mozilla's roots are trusted. Default: yes. Needs the feature `webpki-roots`. Without them
+    /// only the authorities given with [`root_pem`](Self::root_pem) are.
     #[cfg(feature = "webpki-roots")]
     pub const fn webpki_roots(mut self, on: bool) -> Self {
         self.webpki_roots = on;
@@ -214,7 +214,8 @@ impl TlsOptions {
         }
         if roots.is_empty() && !self.accept_invalid_certs {
             return Err(TlsConfigError::new(
-                "nothing is trusted: give a root certificate, or let webpki_roots be on (a feature)",
+                "nothing is trusted: name an authority with root_pem, or turn on webpki_roots or \
+                 platform_verifier, each a feature and an option",
             ));
         }
         Ok(roots)
