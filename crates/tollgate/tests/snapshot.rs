@@ -83,3 +83,16 @@ async fn the_detail_and_the_names_are_json_as_they_stand() {
     let addr = snapshot["names"][0]["addrs"][0]["addr"].as_str().unwrap();
     assert!(addr.starts_with("127.0.0.1"), "{addr}");
 }
+
+#[cfg(feature = "serde")]
+#[test]
+fn what_the_layers_below_report_is_json_by_the_same_feature() {
+    let metrics = tollgate::queue_metrics::PoolMetrics::new();
+    assert!(
+        serde_json::to_value(metrics.snapshot())
+            .unwrap()
+            .is_object()
+    );
+    let failure = serde_json::to_value(tollgate::dial::DialFailure::AllFailed).unwrap();
+    assert_eq!(failure, "all_failed");
+}
