@@ -57,6 +57,11 @@ impl KeepAliveBody {
         timings.attempts = self.head.attempts;
         timings
     }
+
+    /// How long ago the response head came.
+    pub fn since_head(&self) -> Duration {
+        self.head.arrived_at.elapsed()
+    }
 }
 
 impl Body for KeepAliveBody {

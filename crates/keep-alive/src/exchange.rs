@@ -21,6 +21,7 @@ use crate::error::{KeepAliveError, KeepAliveErrorKind};
 use crate::lease::Lease;
 use crate::origin_pool::{Demanded, OriginPool};
 use crate::owner::Owner;
+use crate::progress::Progress;
 use crate::sender::Outgoing;
 use crate::spans::AttemptSpan;
 use crate::waiting::{InQueue, Waiting};
@@ -105,6 +106,7 @@ impl Call {
         mut request: Outgoing,
         mut next: Demanded,
         mut span: AttemptSpan,
+        progress: Arc<Progress>,
     ) -> Result<Response<KeepAliveBody>, KeepAliveError> {
         loop {
             let mut lease = match next {
@@ -129,6 +131,7 @@ impl Call {
                 }
             } else {
                 let tunnel = self.send(&mut request, &mut lease);
+                progress.sends(&self, &lease);
                 match poll_fn(|cx| lease.poll_head(cx)).await {
                     Ok(response) => {
                         let response = self.finish(response, lease, tunnel);
@@ -144,6 +147,7 @@ impl Call {
                     }
                 }
             }
+            progress.waits(&self);
             span = self.span(&pool, &request);
             next = self
                 .ask_again(&pool)
@@ -210,9 +214,28 @@ impl Call {
     }
 
     fn error(&self, pool: &OriginPool, kind: KeepAliveErrorKind) -> KeepAliveError {
+        KeepAliveError::new(kind, Some(pool.origin.clone())).with_timings(self.timings())
+    }
+
+    /// How far it has come without a connection.
+    pub(crate) fn timings(&self) -> Timings {
         let mut timings = Timings::default();
         timings.queued = self.queued;
         timings.attempts = self.attempts;
-        KeepAliveError::new(kind, Some(pool.origin.clone())).with_timings(timings)
+        timings
+    }
+
+    /// How far it has come on this connection.
+    pub(crate) fn timings_on(&self, lease: &Lease) -> Timings {
+        let mut timings = lease.timings();
+        timings.queued = self.queued;
+        timings.attempts = self.attempts;
+        timings
+    }
+
+    /// Whether no attempt that is over can have reached a server: all but a replayed one were handed
+    /// back unwritten, or the peer said that it did not process them.
+    pub(crate) const fn nothing_sent(&self) -> bool {
+        !self.replayed
     }
 }

@@ -8,13 +8,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Method, Response};
-use tollgate_core::Origin;
+use tollgate_core::{Origin, Timings};
 
 use crate::body::KeepAliveBody;
 use crate::error::KeepAliveError;
 use crate::exchange::{After, Call, Failure, Tunnel};
 use crate::lease::Lease;
 use crate::origin_pool::{Demanded, OriginPool};
+use crate::progress::Progress;
 use crate::sender::Outgoing;
 use crate::spans::{self, AttemptSpan};
 
@@ -36,8 +37,14 @@ pub struct KeepAliveFuture(State);
 /// again).
 enum State {
     Sending(Hit),
-    Running(Pin<Box<dyn Future<Output = Outcome> + Send>>),
+    Running(Running),
     Failed(Option<KeepAliveError>),
+}
+
+/// A call that waits, and what it tells of itself meanwhile.
+struct Running {
+    progress: Arc<Progress>,
+    future: Pin<Box<dyn Future<Output = Outcome> + Send>>,
 }
 
 /// A call that found an idle connection: nearly every one does, so it is worth a way of its own,
@@ -95,8 +102,8 @@ impl KeepAliveFuture {
         demanded: Demanded,
         span: AttemptSpan,
     ) -> Self {
-        let running = call.run(pool.clone(), request.take(), demanded, span);
-        Self(State::Running(Box::pin(running)))
+        let running = Running::start(call, pool.clone(), request.take(), demanded, span);
+        Self(State::Running(running))
     }
 
     /// The same with a span for each attempt, which a hit has no room for: all take the slower way.
@@ -139,8 +146,48 @@ impl KeepAliveFuture {
         Self::failed(error)
     }
 
-    const fn failed(error: KeepAliveError) -> Self {
+    /// How far the call has come, for whoever is about to give it up: how long it has waited for a
+    /// connection, and which one it is on. Once it is over, its response or its error says so.
+    pub fn timings(&self) -> Timings {
+        match &self.0 {
+            State::Sending(hit) => {
+                let lease = hit.lease.as_ref();
+                lease.map_or_else(Timings::default, |lease| hit.call.timings_on(lease))
+            }
+            State::Running(running) => running.progress.timings(),
+            State::Failed(error) => error
+                .as_ref()
+                .map(KeepAliveError::timings)
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Whether no byte of the request has reached a server so far: it waits for a connection, and no
+    /// attempt before this one may have been heard.
+    pub fn nothing_sent(&self) -> bool {
+        match &self.0 {
+            State::Sending(_) => false,
+            State::Running(running) => running.progress.nothing_sent(),
+            State::Failed(error) => error.as_ref().is_some_and(KeepAliveError::nothing_sent),
+        }
+    }
+
+    pub(crate) const fn failed(error: KeepAliveError) -> Self {
         Self(State::Failed(Some(error)))
+    }
+}
+
+impl Running {
+    fn start(
+        call: Call,
+        pool: Arc<OriginPool>,
+        request: Outgoing,
+        demanded: Demanded,
+        span: AttemptSpan,
+    ) -> Self {
+        let progress = Arc::new(Progress::waiting(&call));
+        let future = Box::pin(call.run(pool, request, demanded, span, progress.clone()));
+        Self { progress, future }
     }
 }
 
@@ -157,8 +204,8 @@ impl Hit {
             After::Again(request) => match self.call.ask_again(&pool) {
                 Ok(demanded) => {
                     let span = AttemptSpan::default();
-                    let running = self.call.clone().run(pool, Some(request), demanded, span);
-                    State::Running(Box::pin(running))
+                    let call = self.call.clone();
+                    State::Running(Running::start(call, pool, Some(request), demanded, span))
                 }
                 Err(error) => {
                     let error = self.call.refused(error, &mut AttemptSpan::default());
@@ -195,7 +242,7 @@ impl KeepAliveFuture {
     #[cold]
     fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         match &mut self.0 {
-            State::Running(running) => running.as_mut().poll(cx),
+            State::Running(running) => running.future.as_mut().poll(cx),
             State::Failed(error) => Poll::Ready(Err(error.take().expect(POLLED_AGAIN))),
             State::Sending(_) => unreachable!("a hit that failed goes on otherwise"),
         }

@@ -115,6 +115,7 @@ mod origin_pool;
 mod origin_service;
 mod origins;
 mod owner;
+mod progress;
 mod protocol;
 mod request;
 mod sender;

@@ -15,8 +15,9 @@ use http_body_util::{BodyExt, Empty};
 use support::ears::{Ears, Told};
 use support::{Dice, LONG, Stack, assert_at_rest, cap, fetch, get, read, request};
 use tollgate_core::{CloseReason, RefuseReason};
-use tollgate_testing::{Gate, Reply, Upstream};
-use tower::{Service, ServiceExt};
+use tollgate_testing::io::Plan;
+use tollgate_testing::{Connector, Gate, Reply, Upstream};
+use tower::{Layer, Service, ServiceExt};
 
 #[tokio::test]
 async fn fifty_cancellations_just_after_the_hand_over_cost_no_connection() {
@@ -237,4 +238,39 @@ async fn a_thousand_random_cancellations_under_load_lose_nothing() {
     );
     assert!(fetch(&stack.pool, &uri).await.is_ok());
     stack.connector.settled(|s| s.live <= LIMIT).await;
+}
+
+#[tokio::test]
+async fn a_call_under_way_says_whether_it_waits_and_whether_it_may_have_been_heard() {
+    let upstream = Upstream::start(|request| match request.nth {
+        1 => Reply::nothing().close(),
+        _ => Reply::ok("ok"),
+    })
+    .await;
+    let mut stack = Stack::new(&upstream, &cap(1));
+    stack.connector = Connector::tcp(upstream.addr()).script(|dial| match dial.nth {
+        0 => Plan::connect(),
+        _ => Plan::hang(),
+    });
+    stack.pool = cap(1).layer(stack.connector.clone());
+    fetch(&stack.pool, &upstream.uri("/")).await.unwrap();
+
+    // On the connection that is there, and after its death in wait of another.
+    let mut heard = stack.pool.call(request("GET", &upstream.uri("/")));
+    assert!(!heard.nothing_sent());
+    let timings = heard.timings();
+    assert!(timings.reused && timings.connection == 1);
+    while heard.timings().connection == 1 {
+        assert!((&mut heard).now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    assert!(!heard.nothing_sent());
+    assert_eq!(heard.timings().attempts, 1);
+
+    let mut waits = stack.pool.call(request("GET", &upstream.uri("/")));
+    assert!((&mut waits).now_or_never().is_none());
+    assert!(waits.nothing_sent());
+    let (before, timings) = (waits.timings(), waits.timings());
+    assert!(timings.queued >= before.queued && timings.queued > Duration::ZERO);
+    assert_eq!((timings.attempts, timings.connection), (0, 0));
 }

@@ -28,9 +28,11 @@ impl fmt::Display for KeepAliveError {
                 "the connection pool takes no request for {to} after drain or close; send requests before that, or \
                  through another client"
             ),
-            KeepAliveErrorKind::NoRuntime => {
-                f.write_str("called outside a tokio runtime: the pool spawns its connections there")
-            }
+            KeepAliveErrorKind::NoRuntime => write!(
+                f,
+                "request for {to} outside a tokio runtime, where the pool spawns its connections; make it \
+                 inside one"
+            ),
             KeepAliveErrorKind::ClosedBeforeSent => self.unsent(f),
             KeepAliveErrorKind::ClosedAfterSent => write!(
                 f,
