@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep};
 use tollgate_core::Timings;
 use tollgate_keep_alive::KeepAliveBody;
 
-use crate::error::Error;
+use crate::error::{Error, Place};
 use crate::future::Whence;
 
 /// The body of a response.
@@ -87,7 +87,9 @@ impl http_body::Body for Body {
                 idle.sleep = None;
             }
             let (whence, timings) = (&this.whence, body.timings());
-            let told = |error| Error::body(error, whence.origin(), timings);
+            let after = body.since_head();
+            let told =
+                |error| Error::body(error, after, Place::of_exchange(whence.origin(), timings));
             return Poll::Ready(frame.map(|frame| frame.map_err(told)));
         }
         let Some(idle) = &mut this.idle else {
@@ -98,7 +100,8 @@ impl http_body::Body for Body {
         }
         let (limit, timings) = (idle.limit, body.timings());
         this.state = State::Over(timings);
-        let error = Error::body_timed_out(limit, this.whence.origin(), timings);
+        let place = Place::of_exchange(this.whence.origin(), timings);
+        let error = Error::body_timed_out(limit, place);
         Poll::Ready(Some(Err(error)))
     }
 

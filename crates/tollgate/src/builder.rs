@@ -180,7 +180,8 @@ impl ClientBuilder {
     /// included. Default: no limit of its own, as a slow answer may be a good one; tower-http's
     /// `TimeoutLayer` above the client covers the same span.
     ///
-    /// When it strikes, the server may have acted on the request.
+    /// When it strikes, the server may have acted on the request, unless
+    /// [`Error::nothing_sent`](crate::Error::nothing_sent) says that it still waited.
     pub fn response_timeout(mut self, limit: Duration) -> Self {
         self.settings.response_timeout = Some(limit);
         self

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_core::{BoxError, Origin, Timings};
-use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind};
+use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind, KeepAliveFuture};
 
 use crate::error_kind::ErrorKind;
 
@@ -32,7 +32,7 @@ struct Inner {
 pub(crate) enum Cause {
     Pool(Arc<KeepAliveError>),
     Uri(Arc<dyn StdError + Send + Sync>),
-    Body(hyper::Error, Place),
+    Body(hyper::Error, Duration, Place),
     Late(Duration, Place, Arc<io::Error>),
 }
 
@@ -40,6 +40,27 @@ pub(crate) enum Cause {
 pub(crate) struct Place {
     origin: Option<Origin>,
     timings: Timings,
+    nothing_sent: bool,
+}
+
+impl Place {
+    /// In the middle of an exchange.
+    pub(crate) const fn of_exchange(origin: Option<Origin>, timings: Timings) -> Self {
+        Self {
+            origin,
+            timings,
+            nothing_sent: false,
+        }
+    }
+
+    /// Where a call is that is not over.
+    pub(crate) fn of_call(origin: Option<Origin>, call: &KeepAliveFuture) -> Self {
+        Self {
+            origin,
+            timings: call.timings(),
+            nothing_sent: call.nothing_sent(),
+        }
+    }
 }
 
 impl Error {
@@ -51,24 +72,16 @@ impl Error {
         Self::new(ErrorKind::InvalidRequest, Cause::Uri(error.into()))
     }
 
-    pub(crate) fn body(error: hyper::Error, origin: Option<Origin>, timings: Timings) -> Self {
-        Self::new(
-            ErrorKind::Body,
-            Cause::Body(error, Place { origin, timings }),
-        )
+    pub(crate) fn body(error: hyper::Error, after: Duration, place: Place) -> Self {
+        Self::new(ErrorKind::Body, Cause::Body(error, after, place))
     }
 
-    pub(crate) fn response_timed_out(origin: Option<Origin>, limit: Duration) -> Self {
-        let timings = Timings::default();
-        Self::late(ErrorKind::ResponseTimeout, limit, Place { origin, timings })
+    pub(crate) fn response_timed_out(limit: Duration, place: Place) -> Self {
+        Self::late(ErrorKind::ResponseTimeout, limit, place)
     }
 
-    pub(crate) fn body_timed_out(
-        limit: Duration,
-        origin: Option<Origin>,
-        timings: Timings,
-    ) -> Self {
-        Self::late(ErrorKind::BodyTimeout, limit, Place { origin, timings })
+    pub(crate) fn body_timed_out(limit: Duration, place: Place) -> Self {
+        Self::late(ErrorKind::BodyTimeout, limit, place)
     }
 
     fn late(kind: ErrorKind, limit: Duration, place: Place) -> Self {
@@ -101,7 +114,9 @@ impl Error {
     /// Whether the request can be sent again, whatever its method, with a prospect of success: no
     /// byte of it reached a server, and the error is not one that a next attempt would meet again.
     pub fn is_retryable(&self) -> bool {
-        self.nothing_sent() && self.0.kind.is_retryable()
+        let kind = self.0.kind;
+        // A response timeout that struck in the queue is one of the queue.
+        self.nothing_sent() && (kind.is_retryable() || kind == ErrorKind::ResponseTimeout)
     }
 
     /// Whether no byte of the request reached a server.
@@ -109,7 +124,7 @@ impl Error {
         match &self.0.cause {
             Cause::Pool(error) => error.nothing_sent(),
             Cause::Uri(_) => true,
-            Cause::Body(..) | Cause::Late(..) => false,
+            Cause::Body(_, _, place) | Cause::Late(_, place, _) => place.nothing_sent,
         }
     }
 
@@ -140,7 +155,7 @@ impl Error {
         match &self.0.cause {
             Cause::Pool(error) => error.origin(),
             Cause::Uri(_) => None,
-            Cause::Body(_, place) | Cause::Late(_, place, _) => place.origin.as_ref(),
+            Cause::Body(_, _, place) | Cause::Late(_, place, _) => place.origin.as_ref(),
         }
     }
 
@@ -149,7 +164,7 @@ impl Error {
         match &self.0.cause {
             Cause::Pool(error) => error.timings(),
             Cause::Uri(_) => Timings::default(),
-            Cause::Body(_, place) | Cause::Late(_, place, _) => place.timings,
+            Cause::Body(_, _, place) | Cause::Late(_, place, _) => place.timings,
         }
     }
 
@@ -199,7 +214,7 @@ impl StdError for Error {
         match &self.0.cause {
             Cause::Pool(error) => error.source(),
             Cause::Uri(error) => Some(&**error),
-            Cause::Body(error, _) => Some(error),
+            Cause::Body(error, ..) => Some(error),
             Cause::Late(_, _, error) => Some(&**error),
         }
     }

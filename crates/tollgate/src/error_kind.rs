@@ -111,8 +111,9 @@ impl ErrorKind {
         }
     }
 
-    /// Whether an error of this kind says that no byte of the request reached a server and another
-    /// attempt may fare better.
+    /// Whether an error of this kind says, whatever the error, that no byte of the request reached a
+    /// server, and another attempt may fare better. [`Error::is_retryable`](crate::Error::is_retryable)
+    /// knows more.
     pub const fn is_retryable(self) -> bool {
         self.nothing_sent()
             && !matches!(

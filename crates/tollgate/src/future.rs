@@ -12,7 +12,7 @@ use tollgate_core::Origin;
 use tollgate_keep_alive::KeepAliveFuture;
 
 use crate::body::Body;
-use crate::error::Error;
+use crate::error::{Error, Place};
 use crate::settings::Settings;
 
 /// The limits of an exchange that the pool does not keep.
@@ -134,10 +134,10 @@ impl Running {
             return Poll::Pending;
         };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
-        sleep
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(Error::response_timed_out(self.whence.origin(), limit)))
+        sleep.as_mut().poll(cx).map(|()| {
+            let place = Place::of_call(self.whence.origin(), &self.call);
+            Err(Error::response_timed_out(limit, place))
+        })
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use tollgate_connect_timeout::ConnectTimedOut;
-use tollgate_core::Origin;
 use tollgate_core::error::find;
+use tollgate_core::{Origin, Phase};
 use tollgate_dial::DialError;
 use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind, OpenTimedOut};
 
@@ -20,24 +20,30 @@ impl fmt::Display for Error {
             return connect_message(f, self.kind(), &to, error);
         }
         match self.cause() {
-            Cause::Pool(_) if self.kind() == ErrorKind::Tls => write!(
+            Cause::Pool(error) if self.kind() == ErrorKind::Tls => write!(
                 f,
-                "{to} refused the client certificate; give it one that it accepts, with \
-                 TlsOptions::identity_pem"
+                "{to} refused the client certificate {:?} after the request was handed to the \
+                 connection; give it one that it accepts, with TlsOptions::identity_pem",
+                error.took().unwrap_or_default()
             ),
             Cause::Pool(error) => error.fmt(f),
             Cause::Uri(_) => f.write_str(
                 "not an absolute URI: write scheme and host, as in https://billing.internal/v1",
             ),
-            Cause::Body(..) => write!(
+            Cause::Body(_, after, _) => write!(
                 f,
-                "the response body from {to} broke off before its end; the server or something on \
-                 the way closed the connection"
+                "the response body from {to} broke off {after:?} after its head; look why {to}, or \
+                 something on the way, closed the connection"
             ),
             Cause::Late(limit, ..) if self.kind() == ErrorKind::BodyTimeout => write!(
                 f,
                 "the response body from {to} was silent for {limit:?}; raise body_idle_timeout, or \
                  look why {to} stalls"
+            ),
+            Cause::Late(limit, ..) if self.nothing_sent() => write!(
+                f,
+                "no connection to {to} within the {limit:?} that its response may take; it was not \
+                 sent: raise the connection cap or response_timeout, or look why {to} is slow"
             ),
             Cause::Late(limit, ..) => write!(
                 f,
@@ -63,17 +69,29 @@ fn connect_message(
         write!(f, " after {after:?}")?;
     }
     match kind {
-        ErrorKind::ConnectTimeout { phase } => write!(
-            f,
-            ": timed out in phase {}; look at what it waits for, or raise connect_timeout",
-            phase.label()
-        )?,
+        ErrorKind::ConnectTimeout { phase } => timed_out(f, phase, error)?,
         _ => f.write_str(what_and_advice(kind))?,
     }
     if error.kind() == KeepAliveErrorKind::BackingOff {
         f.write_str("; that was the last attempt, the next is at most 1 s away")?;
     }
     Ok(())
+}
+
+/// Which clock struck, by the name that it has in the builder.
+fn timed_out(f: &mut fmt::Formatter<'_>, phase: Phase, error: &KeepAliveError) -> fmt::Result {
+    write!(f, ": timed out in phase {}", phase.label())?;
+    let of_phase = find::<ConnectTimedOut>(error).filter(|late| late.is_phase_limit());
+    if let Some(late) = of_phase {
+        write!(f, ", which may take {:?}", late.limit())?;
+    }
+    let clock = match (phase, of_phase) {
+        (Phase::Dns, Some(_)) => "dns_timeout",
+        (Phase::Tcp, Some(_)) => "tcp_timeout",
+        (Phase::Tls, Some(_)) => "tls_timeout",
+        _ => "connect_timeout",
+    };
+    write!(f, "; look at what it waits for, or raise {clock}")
 }
 
 const fn what_and_advice(kind: ErrorKind) -> &'static str {

@@ -12,8 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use support::{client_with, text};
-use tokio::net::{TcpListener, TcpStream};
+use support::words::says_all;
+use support::{client_with, over_dead, text};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tollgate::cached_dns::{Answer, LookupError, LookupErrorKind, StaticHosts};
 use tollgate::connect_timeout::ConnectTimedOut;
@@ -22,6 +23,7 @@ use tollgate::{Client, Deadline, Error, ErrorKind, Phase, RetryPolicy, find};
 use tollgate_testing::io::Plan;
 use tollgate_testing::{Connector, Gate, Hole, Refused, Reply, Upstream};
 
+const QUEUED: &str = "http://queued.internal";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// One that holds each answer until the gate opens.
@@ -36,41 +38,6 @@ async fn fails(client: &Client, uri: impl ToString) -> Error {
     let error = client.get(uri.to_string()).await.err().unwrap();
     says_all(&error);
     error
-}
-
-/// What, to where, after how long, and what to change.
-fn says_all(error: &Error) {
-    let text = error.to_string();
-    let (timed, advice) = match error.kind() {
-        ErrorKind::QueueFull => (false, "raise the connection cap or max_waiting"),
-        ErrorKind::QueueTimeout => (true, "raise the connection cap or acquire_timeout"),
-        ErrorKind::ConnectTimeout { .. } => (true, "raise connect_timeout"),
-        ErrorKind::Dns => (true, "check the name"),
-        ErrorKind::ConnectRefused => (true, "check that something listens"),
-        ErrorKind::Unreachable => (true, "check routes"),
-        ErrorKind::PortsExhausted => (false, "keep connections alive"),
-        ErrorKind::Connect => (false, "its cause says why"),
-        ErrorKind::Blocked => (true, "AddrPolicy::allow"),
-        ErrorKind::ClosedBeforeSent => (true, "lower idle_timeout"),
-        ErrorKind::ClosedAfterSent => (true, "only if that is harmless"),
-        ErrorKind::Exchange => (true, "its cause says"),
-        ErrorKind::ResponseTimeout => (true, "raise response_timeout"),
-        ErrorKind::InvalidRequest => (false, "absolute"),
-        other => panic!("{other:?} has no line here: {text}"),
-    };
-    assert!(text.contains(advice), "{text}");
-    if let Some(origin) = error.origin() {
-        assert!(text.contains(&origin.to_string()), "{text}");
-    }
-    // Not dialled for, so nothing took any time.
-    if timed && !error.is_backing_off() {
-        let time = |word: &str| {
-            let number = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-            number.len() < word.len() && ["ns", "µs", "ms", "s"].contains(&number)
-        };
-        let mut words = text.split([' ', ':', ',', ';']);
-        assert!(words.any(time), "{text}");
-    }
 }
 
 #[tokio::test]
@@ -259,13 +226,7 @@ async fn connections_that_are_closed_before_the_request_is_written_are_tried_fou
             drop(stream);
         }
     });
-    // Hands a connection over when its end is there to be read.
-    let connector = tower::service_fn(move |_: http::Uri| async move {
-        let stream = TcpStream::connect(addr).await?;
-        stream.readable().await?;
-        Ok::<_, io::Error>(hyper_util::rt::TokioIo::new(stream))
-    });
-    let client = client_with(|b| b.connector(connector));
+    let client = client_with(|b| over_dead(b, addr));
     // A peer that accepts and closes was dialled for ever once, 3,500 times a second.
     let call = fails(&client, format!("http://{addr}/"));
     let error = tokio::time::timeout(SECOND * 8, call).await.unwrap();
@@ -327,26 +288,6 @@ async fn a_unix_socket_that_is_not_there_is_a_failed_connect() {
     assert!(find::<DialError>(&error).is_some());
 }
 
-#[test]
-fn every_kind_is_met_by_an_event_in_a_test() {
-    let tests = [
-        include_str!("errors.rs"),
-        include_str!("client.rs"),
-        include_str!("system.rs"),
-        include_str!("tls.rs"),
-    ]
-    .concat();
-    for kind in ErrorKind::ALL {
-        let name = format!("{kind:?}");
-        let name = name.split(' ').next().unwrap();
-        let asserted = [
-            format!(".kind(), ErrorKind::{name}"),
-            format!("ErrorKind::{name} {{"),
-        ];
-        assert!(asserted.iter().any(|text| tests.contains(text)), "{name}");
-    }
-}
-
 #[tokio::test]
 async fn an_answer_that_is_not_http_is_an_exchange_error() {
     let upstream = Upstream::start(|_| Reply::raw("SSH-2.0-OpenSSH_9.9\r\n\r\n").close()).await;
@@ -369,6 +310,7 @@ async fn a_body_that_breaks_off_says_where_it_came_from() {
     let response = client.get(upstream.uri("/")).await.unwrap();
     let error = response.into_body().collect().await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Body);
+    says_all(&error);
     assert_eq!(error.timings().remote, Some(upstream.addr()));
     assert!(
         error.to_string().contains(&upstream.addr().to_string()),
@@ -395,6 +337,7 @@ async fn a_silent_body_ends_at_its_idle_timeout_and_gives_its_connection_up() {
     );
     let error = body.frame().await.unwrap().err().unwrap();
     assert_eq!(error.kind(), ErrorKind::BodyTimeout);
+    says_all(&error);
     assert!(error.is_timeout() && error.to_string().contains("body_idle_timeout"));
     assert!(body.frame().await.is_none());
     // The body still stands; its connection does not.
@@ -407,8 +350,61 @@ async fn a_response_timeout_ends_the_call_and_its_connection() {
     let client = client_with(|b| b.response_timeout(Duration::from_millis(50)));
     let error = fails(&client, upstream.uri("/")).await;
     assert_eq!(error.kind(), ErrorKind::ResponseTimeout);
-    assert!(!error.is_retryable() && error.to_string().contains("response_timeout"));
+    assert!(!error.is_retryable() && !error.nothing_sent());
+    assert!(error.to_string().contains("may have acted"), "{error}");
+    let timings = error.timings();
+    assert_eq!(timings.remote, Some(upstream.addr()));
+    assert_eq!((timings.connection, timings.attempts), (1, 1));
+    assert!(timings.connect.is_some());
     upstream.settled(|stats| stats.live == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_timeout_that_strikes_in_the_queue_says_so_and_for_how_long_it_waited() {
+    let endless = |_: &_| Reply::head(200).header("content-length", "10").hold();
+    let upstream = Upstream::start(endless).await;
+    let limit = Duration::from_millis(200);
+    let client = client_with(|b| {
+        b.connector(Connector::memory(&upstream))
+            .max_connections_per_origin(1)
+            .response_timeout(limit)
+    });
+    let _holds_the_connection = client.get(QUEUED).await.unwrap();
+    let mut pool = client.origin(QUEUED).unwrap();
+    let call = tower::Service::call(&mut pool, Request::new(Full::<Bytes>::default()));
+    for waiting in [fails(&client, QUEUED).await, call.await.err().unwrap()] {
+        assert_eq!(waiting.kind(), ErrorKind::ResponseTimeout);
+        assert!(waiting.nothing_sent() && waiting.is_retryable());
+        let timings = waiting.timings();
+        assert!(timings.queued >= limit, "{timings:?}");
+        assert_eq!((timings.attempts, timings.connection), (0, 0));
+        let text = waiting.to_string();
+        assert!(
+            text.contains("not sent") && !text.contains("acted"),
+            "{text}"
+        );
+    }
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_timeout_after_a_wait_and_on_a_kept_connection_tells_both() {
+    let (upstream, gate) = held().await;
+    let client = client_with(|b| {
+        b.connector(Connector::memory(&upstream))
+            .max_connections_per_origin(1)
+            .response_timeout(SECOND)
+    });
+    let first = tokio::spawn(client.get(QUEUED));
+    gate.reached(1).await;
+    let second = tokio::spawn(client.get(QUEUED));
+    tokio::time::sleep(SECOND / 4).await;
+    gate.admit(1);
+    text(first.await.unwrap().unwrap()).await;
+    let late = second.await.unwrap().err().unwrap();
+    let timings = late.timings();
+    assert!(timings.reused && !late.nothing_sent());
+    assert_eq!((timings.queued, timings.attempts), (SECOND / 4, 1));
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@
 
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
+pub(crate) mod words;
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use http_body_util::BodyExt;
@@ -24,6 +26,16 @@ pub(crate) mod cached {
 /// A client whose options the test sets.
 pub(crate) fn client_with(options: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
     options(Client::builder()).build().unwrap()
+}
+
+/// Puts a connector to `addr` into a builder, where somebody accepts and closes: it hands a connection
+/// over when its end is there to be read.
+pub(crate) fn over_dead(builder: ClientBuilder, addr: SocketAddr) -> ClientBuilder {
+    builder.connector(tower::service_fn(move |_: http::Uri| async move {
+        let stream = tokio::net::TcpStream::connect(addr).await?;
+        stream.readable().await?;
+        Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
+    }))
 }
 
 pub(crate) async fn text(response: http::Response<Body>) -> String {
