@@ -87,7 +87,7 @@ where
     R::Future: Send,
 {
     Arc::new(move |settings| {
-        let names = settings.cached_dns().cached(resolver.clone());
+        let names = settings.cached_dns()?.cached(resolver.clone());
         let dns = names.handle();
         let outcomes = dns.clone();
         let dial = settings

@@ -82,7 +82,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Gives one origin options of its own. The last call for an origin counts.
+    /// Gives one origin options of its own. The last call for an origin counts, and replaces those
+    /// before it as a whole.
     ///
     /// ```
     /// # fn main() -> Result<(), tollgate::BuildError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tollgate_cached_dns::CachedDnsLayer;
 use tollgate_connect_timeout::ConnectTimeoutLayer;
-use tollgate_core::Observer;
+use tollgate_core::{Observer, Origin};
 use tollgate_dial::DialLayer;
 use tollgate_keep_alive::{Http2Options, KeepAliveLayer, Protocol, RetryPolicy};
 
@@ -111,28 +111,32 @@ impl Settings {
     }
 
     fn with_origins(&self, mut layer: KeepAliveLayer) -> Result<KeepAliveLayer, BuildError> {
-        for (name, options) in &self.origins {
-            let origin = origin(name)?;
+        for (origin, options) in self.own()? {
             layer = layer.origin(origin, options.keep_alive(BACKSTOP)?);
         }
         Ok(layer)
     }
 
+    /// The origins that have options of their own, each once: its last call counts, as a whole.
+    fn own(&self) -> Result<Vec<(Origin, &OriginOptions)>, BuildError> {
+        let mut own: Vec<(Origin, &OriginOptions)> = Vec::new();
+        for (name, options) in &self.origins {
+            let origin = origin(name)?;
+            own.retain(|(named, _)| *named != origin);
+            own.push((origin, options));
+        }
+        Ok(own)
+    }
+
     /// The connect budgets' layer.
     pub(crate) fn connect(&self) -> Result<Budgets, BuildError> {
-        let mut own = Vec::new();
-        // The last call for an origin counts.
-        for (name, options) in self.origins.iter().rev() {
-            let origin = origin(name)?;
-            if let Some(budget) = options.connect_timeout
-                && !own.iter().any(|(named, _)| *named == origin)
-            {
-                own.push((origin, self.connect_within(budget)));
-            }
-        }
+        let own = self.own()?.into_iter().filter_map(|(origin, options)| {
+            let budget = options.connect_timeout?;
+            Some((origin, self.connect_within(budget)))
+        });
         Ok(Budgets {
             usual: self.connect_within(self.budget()),
-            own: own.into(),
+            own: own.collect(),
         })
     }
 
@@ -151,9 +155,16 @@ impl Settings {
     }
 
     /// The DNS cache's options.
-    pub(crate) fn cached_dns(&self) -> CachedDnsLayer {
+    pub(crate) fn cached_dns(&self) -> Result<CachedDnsLayer, BuildError> {
+        // Origins share lookups, so the most patient of them sets the limit.
+        let own = self.own()?;
+        let own = own
+            .iter()
+            .filter_map(|(_, options)| options.connect_timeout);
+        let patience = own
+            .fold(self.budget(), Duration::max)
+            .saturating_add(LOOKUP_MARGIN);
         let mut layer = self.dns.clone().unwrap_or_else(|| {
-            let patience = self.budget().saturating_add(LOOKUP_MARGIN);
             CachedDnsLayer::new()
                 .lookup_timeout(patience)
                 .hard_stop(patience.max(LOOKUP_LIFE))
@@ -164,7 +175,7 @@ impl Settings {
         if let Some(observer) = &self.observer {
             layer = layer.observer(Arc::clone(observer));
         }
-        layer
+        Ok(layer)
     }
 
     /// The dialler's options, without a time limit beside the budget.

@@ -3,11 +3,14 @@
 
 mod support;
 
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use support::{client_with, text};
 use tokio::time::{Instant, sleep};
-use tollgate::{Client, ErrorKind, OriginOptions};
+use tollgate::{Client, ErrorKind, OriginOptions, Phase};
 use tollgate_testing::io::Plan;
 use tollgate_testing::{Connector, Gate, Reply, Upstream};
 
@@ -96,6 +99,37 @@ async fn one_origin_has_a_connect_budget_of_its_own() {
                 "{error}"
             );
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_call_for_an_origin_replaces_those_before_it_as_a_whole() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let connector = Connector::memory(&upstream).script(|_| Plan::hang());
+    let long = Duration::from_secs(20);
+    // The same origin, written in two ways.
+    let client = client_with(|b| {
+        b.connector(connector.clone())
+            .origin("HTTP://own.internal:80", |o| o.connect_timeout(long))
+            .origin(OWN, |o| o.max_connections(2))
+    });
+    let started = Instant::now();
+    let error = client.get(OWN).await.err().unwrap();
+    assert_eq!(started.elapsed(), Duration::from_secs(5), "{error}");
+    assert_eq!(client.stats(OWN).unwrap().limit, Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_is_as_patient_as_the_most_patient_origin() {
+    let hangs = tower::service_fn(|_| pending::<io::Result<std::vec::IntoIter<SocketAddr>>>());
+    let long = Duration::from_secs(20);
+    let client = client_with(|b| b.resolver(hangs).origin(OWN, |o| o.connect_timeout(long)));
+    for (origin, budget) in [(OWN, long), (OTHER, Duration::from_secs(5))] {
+        let started = Instant::now();
+        let error = client.get(origin).await.err().unwrap();
+        let phase = Phase::Dns;
+        assert_eq!(error.kind(), ErrorKind::ConnectTimeout { phase }, "{error}");
+        assert_eq!(started.elapsed(), budget);
     }
 }
 
