@@ -49,7 +49,28 @@
 //! Client ─ keep-alive (pool, cap, queue) ─ connect-timeout ─ TLS ─ dial ─ cached-dns ─ resolver
 //! ```
 //!
-//! Each of these is a layer in a crate of its own, re-exported here, and works alone under other
+//! With tower-http's layers above it, the outermost first:
+//!
+//! ```
+//! use std::time::Duration;
+//! use http::{HeaderValue, StatusCode, header::USER_AGENT};
+//! use tower::ServiceBuilder;
+//! use tower_http::{
+//!     decompression::DecompressionLayer, follow_redirect::FollowRedirectLayer,
+//!     set_header::SetRequestHeaderLayer, timeout::TimeoutLayer, trace::TraceLayer,
+//! };
+//!
+//! let service = ServiceBuilder::new()
+//!     .layer(TraceLayer::new_for_http())
+//!     .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(10)))
+//!     .layer(FollowRedirectLayer::new()) // each hop in the same timeout
+//!     .layer(SetRequestHeaderLayer::if_not_present(USER_AGENT, HeaderValue::from_static("billing/1")))
+//!     .layer(DecompressionLayer::new())
+//!     .service(tollgate::Client::new());
+//! # drop(service);
+//! ```
+//!
+//! Each of these parts is a layer in a crate of its own, re-exported here, and works alone under other
 //! clients: [`keep_alive`], [`connect_timeout`], [`tls`], [`dial`], [`cached_dns`], and besides
 //! [`pool_limit`] and [`queue_metrics`].
 //!
