@@ -1,8 +1,9 @@
 //! tonic's clients over Tollgate, in both ways.
 //!
 //! A channel speaks HTTP/2 and owns its one connection, so what fits is below it (dial, cached DNS,
-//! a connect budget for custom connectors, which tonic itself does not bound) and above it (a limit:
-//! calls of a channel have no origin in their URI, so all of them share one).
+//! a connect budget that names the phase it ran out in: tonic bounds a connector of one's own only with
+//! `Endpoint::connect_timeout`, as a whole) and above it (a limit: calls of a channel have no origin in
+//! their URI, so all of them share one).
 //!
 //! A `tollgate::Client` takes the channel's place: a pool, its queue, its deadlines and its numbers.
 //!
