@@ -1,5 +1,6 @@
-//! Every layer below and above each of tower's layers that act on readiness: a file a layer of
-//! tower's, two tests a layer of ours.
+//! Every layer of requests or connections below and above each of tower's layers that act on readiness:
+//! a file a layer of tower's, two tests a layer of ours. Not the resolver's cache: it is always ready,
+//! and its names are looked up by diallers, not through a balancer or a buffer.
 //!
 //! "Below a buffer" is `Buffer::new(ours, 8)`; "above a buffer" is our layer over a `Buffer`.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]

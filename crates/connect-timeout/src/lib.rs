@@ -71,8 +71,9 @@
 //!
 //! # Choosing the value
 //!
-//! Linux sends a lost SYN again after 1 s and then after 2 s more, so a budget below 1 s makes an
-//! error of every lost packet, and one of 5 s outlives two. Tollgate's client has 5 s. What a
+//! Linux sends a lost SYN again after 1 s and then after 2 s more, or since 6.5 every second at first
+//! (`tcp_syn_linear_timeouts`): a budget below 1 s makes an error of every lost packet, and one of
+//! 5 s outlives two, or four. Tollgate's client has 5 s. What a
 //! caller can wait is the other bound: a budget above the caller's own deadline never strikes.
 //!
 //! # Backpressure and clones

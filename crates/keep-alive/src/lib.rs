@@ -18,20 +18,19 @@
 //!
 //! use bytes::Bytes;
 //! use http_body_util::{BodyExt, Empty};
+//! use hyper_util::client::legacy::connect::HttpConnector;
 //! use tollgate_keep_alive::KeepAliveLayer;
-//! use tollgate_testing::{Connector, Reply, Upstream};
 //! use tower::{Layer, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-//! let upstream = Upstream::start(|_| Reply::ok("hello")).await;
-//! let connector = Connector::tcp(upstream.addr()); // or tollgate-dial, or hyper-util's HttpConnector
-//!
+//! # let upstream = tollgate_testing::Upstream::start(|_| tollgate_testing::Reply::ok("hello")).await;
+//! # let uri = upstream.uri("/");
 //! let pool = KeepAliveLayer::new()
 //!     .max_connections_per_origin(NonZeroUsize::new(64).expect("not zero"))
-//!     .layer(connector);
+//!     .layer(HttpConnector::new()); // or tollgate-dial
 //!
-//! let request = http::Request::get(upstream.uri("/")).body(Empty::<Bytes>::new())?;
+//! let request = http::Request::get(uri).body(Empty::<Bytes>::new())?;
 //! let response = pool.clone().oneshot(request).await?;
 //! assert!(!response.body().timings().reused);
 //! assert_eq!(response.into_body().collect().await?.to_bytes(), "hello");
@@ -39,12 +38,12 @@
 //! # }
 //! ```
 //!
-//! # Where it goes
+//! # Where it goes in the stack
 //!
 //! Above connectors (TLS, a connect timeout, dial), below everything that speaks of requests. Its wait is
 //! the time from the call to a lease on a connection; a layer above that measures time measures that too.
 //!
-//! # Differences
+//! # Differences from tower's `ConcurrencyLimit` and hyper-util's pool
 //!
 //! * hyper-util's legacy client: a cap, a queue, statistics; a dial belongs to the pool, so a caller
 //!   that leaves neither kills nor wastes it; a connection handed to a caller that is gone goes to the
@@ -52,7 +51,7 @@
 //! * tower's `ConcurrencyLimit`: what is limited are sockets, and a place is free when the socket is
 //!   gone, not when a response head has come.
 //!
-//! # Choosing the numbers
+//! # Choosing the value
 //!
 //! [`KeepAliveLayer`]'s options say what each is for, its default and where that is from. The one to
 //! think about is the cap: requests a second × seconds each takes is the mean in use; a burst needs

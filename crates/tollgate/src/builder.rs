@@ -35,8 +35,9 @@ impl ClientBuilder {
 
     /// Most connections to one origin, those that are being opened included. Default 128.
     ///
-    /// Choose it from the concurrency you need at peak, requests per second times seconds per
-    /// request, times one and a half: [`guide::numbers`](crate::guide::numbers).
+    /// Choose it from the requests in flight at peak, requests per second times seconds per request,
+    /// with room above that mean: for 5 take 12, for 20 take 32, for 100 take 125.
+    /// [`guide::numbers`](crate::guide::numbers) has the formula.
     pub fn max_connections_per_origin(mut self, max: usize) -> Self {
         self.settings.max_connections_per_origin = Some(max);
         self
@@ -150,7 +151,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The budget of one connect: name resolution, TCP and TLS together. Default 5 s.
+    /// The budget of one connect: name resolution, TCP, TLS and the peer's first word of HTTP/2 (its
+    /// preface) together. Default 5 s.
     ///
     /// A request also waits for connects that others began; what it waits in all is
     /// [`acquire_timeout`](Self::acquire_timeout) plus the time of a dial of its own.

@@ -52,12 +52,7 @@ fn every_error_that_load_or_the_network_makes_is_a_symptom() {
                 | ErrorKind::Blocked
                 | ErrorKind::Draining
                 | ErrorKind::NoRuntime
-                | ErrorKind::Exchange
                 | ErrorKind::Connect
-                | ErrorKind::Unreachable
-                | ErrorKind::ResponseTimeout
-                | ErrorKind::Body
-                | ErrorKind::BodyTimeout
         );
         let named = rows
             .iter()
