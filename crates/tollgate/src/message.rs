@@ -13,6 +13,8 @@ use crate::error::{Cause, Error};
 use crate::error_kind::ErrorKind;
 use crate::plaintext::NoTls;
 
+const HANDSHAKE_FAILED: &str = ": TLS handshake failed; its cause says what to change";
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let to = To(self.origin());
@@ -61,15 +63,16 @@ fn connect_message(
     error: &KeepAliveError,
 ) -> fmt::Result {
     write!(f, "could not connect to {to}")?;
-    if find::<NoTls>(error).is_some() {
-        // Refused without an attempt, so in no time.
-        return f.write_str(": no TLS in this client; its cause says what to change");
+    if let Some(refused) = find::<NoTls>(error) {
+        // Without an attempt, so in no time.
+        return write!(f, ": {refused}");
     }
     if let Some(after) = connect_took(error) {
         write!(f, " after {after:?}")?;
     }
     match kind {
         ErrorKind::ConnectTimeout { phase } => timed_out(f, phase, error)?,
+        ErrorKind::Tls => handshake_failed(f, error)?,
         _ => f.write_str(what_and_advice(kind))?,
     }
     if error.kind() == KeepAliveErrorKind::BackingOff {
@@ -94,6 +97,20 @@ fn timed_out(f: &mut fmt::Formatter<'_>, phase: Phase, error: &KeepAliveError) -
     write!(f, "; look at what it waits for, or raise {clock}")
 }
 
+/// In which way, if the handshake was ours.
+#[cfg(feature = "tls")]
+fn handshake_failed(f: &mut fmt::Formatter<'_>, error: &KeepAliveError) -> fmt::Result {
+    match find::<crate::tls::TlsError>(error) {
+        Some(tls) => write!(f, ": TLS handshake failed: {}", tls.failure()),
+        None => f.write_str(HANDSHAKE_FAILED),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn handshake_failed(f: &mut fmt::Formatter<'_>, _: &KeepAliveError) -> fmt::Result {
+    f.write_str(HANDSHAKE_FAILED)
+}
+
 const fn what_and_advice(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Dns => {
@@ -111,7 +128,6 @@ const fn what_and_advice(kind: ErrorKind) -> &'static str {
         ErrorKind::TooManyOpenFiles => {
             ": too many open files; raise the limit (ulimit -n) or lower the caps on connections"
         }
-        ErrorKind::Tls => ": TLS handshake failed; its cause says what to change",
         ErrorKind::Blocked => {
             ": blocked by the address policy; AddrPolicy::allow permits a network"
         }

@@ -2,7 +2,7 @@
 #![cfg(not(feature = "webpki-roots"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use tollgate::{Client, ErrorKind, find};
+use tollgate::{Client, ErrorKind};
 use tollgate_testing::{Reply, Upstream};
 
 #[tokio::test]
@@ -13,12 +13,10 @@ async fn a_client_that_can_trust_nobody_speaks_http_and_says_what_https_takes() 
         let error = client.get(uri).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Tls);
         assert!(error.is_connect() && error.nothing_sent());
-        assert!(error.to_string().contains("no TLS"), "{error}");
-        let refused = find::<tollgate::Classified>(&error).unwrap();
-        let cause = std::error::Error::source(refused).unwrap().to_string();
+        let text = error.to_string();
         assert!(
-            cause.contains("turn") && cause.contains("feature `"),
-            "{cause}"
+            text.contains("turn") && text.contains("feature `"),
+            "{text}"
         );
     }
     assert_eq!(upstream.accepted(), 0);
@@ -32,5 +30,5 @@ fn options_that_trust_nobody_are_refused_where_they_are_given() {
     assert!(options.layer().is_err());
     let error = Client::builder().tls(options).build().unwrap_err();
     assert_eq!(error.field(), "tls");
-    assert!(find::<tollgate::tls::TlsConfigError>(&error).is_some());
+    assert!(tollgate::find::<tollgate::tls::TlsConfigError>(&error).is_some());
 }

@@ -50,9 +50,10 @@ async fn fails_with(client: &Client, uri: &str, failure: TlsFailure, advice: &st
     let error = client.get(uri).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
     assert!(error.is_connect() && error.nothing_sent(), "{error:?}");
+    let said = error.to_string();
     assert!(
-        error.to_string().contains("TLS handshake failed"),
-        "{error}"
+        said.contains("TLS handshake failed") && said.contains(advice),
+        "{said}"
     );
     let tls = find::<TlsError>(&error).unwrap();
     assert_eq!(tls.failure(), failure, "{error:?}");
