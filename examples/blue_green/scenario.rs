@@ -80,7 +80,8 @@ pub(crate) async fn run(who: Who, ttl: u32) -> Outcome {
     let callers = (0..CALLERS).map(|_| tokio::spawn(caller(get.clone(), stop.clone())));
     let callers: Vec<_> = callers.collect();
     sleep(BEFORE).await;
-    assert_eq!(blue.stats().live, CALLERS, "a connection a caller");
+    // Clients without a limit keep dials that were not needed in the end, too.
+    assert!(blue.stats().live >= CALLERS, "a connection a caller");
     // Right after a refresh, if there are any, so that the whole TTL is still to come.
     let refreshed = dns.reached(dns.total() + 2);
     let _refreshed = timeout(Duration::from_secs(ttl.into()), refreshed).await;
@@ -163,7 +164,10 @@ fn client(who: Who, dns: SocketAddr, uri: String) -> Get {
     match who {
         Who::Tollgate => {
             let hickory = Hickory::with_nameservers([dns]).expect("a nameserver");
-            let client = tollgate::Client::builder().resolver(hickory).build();
+            let client = tollgate::Client::builder()
+                .resolver(hickory)
+                .max_connections_per_origin(CALLERS)
+                .build();
             let client = client.expect("the options make sense");
             Arc::new(move || {
                 let call = client.get(uri.as_str());
