@@ -40,7 +40,7 @@ fn expected(error: &Error) -> (bool, &'static str) {
         ErrorKind::ResponseTimeout => (true, "raise response_timeout"),
         ErrorKind::Body => (true, "look why"),
         ErrorKind::BodyTimeout => (true, "raise body_idle_timeout"),
-        ErrorKind::Draining => (false, "shutting down"),
+        ErrorKind::Draining => (false, "through another client"),
         ErrorKind::NoRuntime => (false, "make it inside one"),
         other => panic!("{other:?} has no line here: {error}"),
     }
