@@ -11,7 +11,7 @@ use crate::pool::ResourceId;
 /// What a machine's last calls ask of its owner, to be done *after* its lock was released:
 /// connections to close, tasks to wake, and what must not be dropped under a lock. There are effects,
 /// though maybe with nothing in them, whenever another number of connections
-/// [drain](crate::Pool::draining).
+/// [drain](crate::Pool::draining), or of [streams](crate::Pool::streams) is there.
 ///
 /// Dropping it wakes; [`run`](Self::run) closes first. A waker that panics does not keep the
 /// others from being woken.

@@ -62,14 +62,19 @@ impl OriginPool {
         }
     }
 
-    /// Tells the observer if another number of connections drain than it knows of.
-    pub(crate) fn tell_draining(&self) {
+    /// Tells the observer if another number of connections drain, or of streams is there, than it
+    /// knows of.
+    pub(crate) fn tell_changes(&self) {
         if self.shared.observer.is_none() {
             return;
         }
-        if let Some((from, to)) = self.with(Inner::draining_changed_locked) {
-            let origin = &self.origin;
+        let origin = &self.origin;
+        let (draining, streams) = self.with(Inner::changes_locked);
+        if let Some((from, to)) = draining {
             self.observe(|| Event::DrainingChanged { origin, from, to });
+        }
+        if let Some((from, to)) = streams {
+            self.observe(|| Event::StreamsChanged { origin, from, to });
         }
     }
 
@@ -121,15 +126,21 @@ impl OriginPool {
     }
 }
 
+/// What a number was and what it is, if that is another.
+type Change = Option<(usize, usize)>;
+
 /// The gauges and counters of one moment: the engine's, closes by reason, bodies drained.
 pub(crate) struct Numbers(PoolStats, [u64; CloseReason::ALL.len()], u64);
 
 impl Inner {
-    /// How many connections drained when this was last asked, and do now, if that is another number.
-    fn draining_changed_locked(&mut self) -> Option<(usize, usize)> {
-        let to = self.engine.draining();
-        let changed = to != self.told_draining;
-        changed.then(|| (mem::replace(&mut self.told_draining, to), to))
+    /// How many connections drained when this was last asked, and do now, if that is another number;
+    /// the same of streams.
+    fn changes_locked(&mut self) -> (Change, Change) {
+        let changed = |told: &mut usize, to| (*told != to).then(|| (mem::replace(told, to), to));
+        (
+            changed(&mut self.told_draining, self.engine.draining()),
+            changed(&mut self.told_streams, self.engine.streams()),
+        )
     }
 
     pub(crate) fn numbers_locked(&self) -> Numbers {

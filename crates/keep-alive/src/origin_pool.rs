@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) drained: u64,
     /// How many draining connections the observer knows of.
     pub(crate) told_draining: usize,
+    /// How many streams it knows of.
+    pub(crate) told_streams: usize,
     /// Until when connections are not reused, after bytes that nobody asked for.
     pub(crate) quarantined_until: Option<Instant>,
     /// Since when maintenance has found nothing here.
@@ -92,6 +94,7 @@ impl OriginPool {
             closed_by: [0; CloseReason::ALL.len()],
             drained: 0,
             told_draining: 0,
+            told_streams: 0,
             quarantined_until: None,
             unused_since: None,
             looked_after_at: None,
@@ -152,7 +155,7 @@ impl OriginPool {
 
     #[cold]
     fn carry_out(&self, effects: Effects<DialFailure>) {
-        self.tell_draining();
+        self.tell_changes();
         effects.run(|resource, reason| {
             let ((conn, sender), _) = self.inner.with(|inner| inner.close_locked(resource));
             if let Some(conn) = conn {

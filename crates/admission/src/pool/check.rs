@@ -46,6 +46,14 @@ impl<E: Clone> Pool<E> {
         assert!(stats.queued <= stats.unanswered);
         let own = self.opening * self.expected;
         assert_eq!(self.queue.covered(), own.min(stats.queued), "A7");
+        let live = self
+            .resources
+            .iter()
+            .filter(|each| each.state == ResourceState::Live);
+        let offered: usize = live
+            .map(|each| self.resources.offers_streams(each.id))
+            .sum();
+        assert_eq!(self.streams(), offered);
         let room = self.resources.iter().find(|each| {
             let live = each.state == ResourceState::Live;
             live && each.leases < each.capacity
@@ -58,6 +66,11 @@ impl<E: Clone> Pool<E> {
 }
 
 impl Resources {
+    fn offers_streams(&self, id: ResourceId) -> usize {
+        let shared = self.get(id).filter(|resource| resource.shared);
+        shared.map_or(0, |resource| resource.capacity)
+    }
+
     fn check(&self) {
         let mut idle = Vec::new();
         let mut at = self.idle.head().unwrap_or(NONE);

@@ -163,34 +163,38 @@ impl<E: Clone> Pool<E> {
     /// A smaller number takes nothing away from those who have a lease; with 0 the connection
     /// stays, and offers nothing.
     pub fn credit_changed(&mut self, resource: ResourceId, now: Instant, capacity: usize) {
-        self.resources.share(resource);
-        let Some(found) = self.resources.get_mut(resource) else {
+        let told = self.told();
+        let Some(live) = self.resources.share(resource, capacity) else {
             return;
         };
-        found.capacity = capacity;
-        if found.is_live() {
+        if live {
             self.learn(capacity);
             self.settle(resource, now, false);
             self.cover(now);
         }
+        self.note_if_other_than(told);
     }
 
     /// Takes no more leases on a connection. It is closed now if it has none, else when the last
     /// one ends.
     pub fn retire(&mut self, resource: ResourceId, reason: CloseReason) {
-        let draining = self.draining();
+        let told = self.told();
         if self.resources.retire(resource, reason)
             && let Some(found) = self.resources.get(resource)
             && let ResourceState::Closing(reason) = found.state
         {
             self.effects.close(resource, reason);
         }
-        self.note_draining(draining);
+        self.note_if_other_than(told);
     }
 
-    /// The owner is to look if another number drains than before.
-    fn note_draining(&mut self, before: usize) {
-        if self.draining() != before {
+    /// What the owner tells others of, and is to look at when it changes.
+    pub(super) const fn told(&self) -> (usize, usize) {
+        (self.draining(), self.streams())
+    }
+
+    pub(super) fn note_if_other_than(&mut self, before: (usize, usize)) {
+        if self.told() != before {
             self.effects.note();
         }
     }
@@ -205,9 +209,9 @@ impl<E: Clone> Pool<E> {
         now: Instant,
         reason: CloseReason,
     ) -> Option<Gone> {
-        let draining = self.draining();
+        let told = self.told();
         let gone = self.resources.remove(resource)?;
-        self.note_draining(draining);
+        self.note_if_other_than(told);
         self.counts.closed += 1;
         let reason = match gone.state {
             ResourceState::Live => reason,

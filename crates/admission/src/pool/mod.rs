@@ -115,6 +115,12 @@ impl<E: Clone> Pool<E> {
             && !self.back_off.is_waiting()
     }
 
+    /// How many leases the connections of many offer, all together: those that take any.
+    #[inline]
+    pub const fn streams(&self) -> usize {
+        self.resources.streams()
+    }
+
     /// How many connections drain: [`PoolStats::draining`], for those who look often.
     #[inline]
     pub const fn draining(&self) -> usize {

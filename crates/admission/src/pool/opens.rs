@@ -53,6 +53,7 @@ impl<E: Clone> Pool<E> {
     /// An open has succeeded. The connection serves those who wait, in their order, as far as its
     /// leases reach, or idles; in a draining pool it is closed at once.
     pub fn opened(&mut self, now: Instant, capacity: NonZeroUsize) -> ResourceId {
+        let told = self.told();
         self.open_ended();
         self.counts.opened += 1;
         let error = self.back_off.succeeded();
@@ -75,6 +76,7 @@ impl<E: Clone> Pool<E> {
         }
         self.settle(id, now, true);
         self.cover(now);
+        self.note_if_other_than(told);
         id
     }
 

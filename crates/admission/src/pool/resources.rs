@@ -21,6 +21,8 @@ pub(crate) struct Resources {
     beside: usize,
     /// Draining.
     draining: usize,
+    /// What those in `shared` offer, all together.
+    streams: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +45,7 @@ impl Resources {
             closing: 0,
             beside: 0,
             draining: 0,
+            streams: 0,
         }
     }
 
@@ -54,6 +57,12 @@ impl Resources {
     #[inline]
     pub(crate) const fn draining(&self) -> usize {
         self.draining
+    }
+
+    /// How many leases those of many offer, all together.
+    #[inline]
+    pub(crate) const fn streams(&self) -> usize {
+        self.streams
     }
 
     /// How many are idle.
@@ -79,11 +88,6 @@ impl Resources {
     #[inline]
     pub(crate) fn get(&self, id: ResourceId) -> Option<&Resource> {
         self.all.get(id.0)
-    }
-
-    #[inline]
-    pub(crate) fn get_mut(&mut self, id: ResourceId) -> Option<&mut Resource> {
-        self.all.get_mut(id.0)
     }
 
     fn is_live(&self, id: ResourceId) -> bool {
@@ -130,24 +134,32 @@ impl Resources {
 
     /// Adds a connection that is neither idle nor leased yet.
     pub(crate) fn insert(&mut self, resource: Resource) -> ResourceId {
-        let shared = resource.shared;
+        let (shared, capacity) = (resource.shared, resource.capacity);
         let key = self.all.insert(resource);
         self.live += 1;
         if shared {
             self.shared.push(key.index);
+            self.streams += capacity;
         }
         ResourceId(key)
     }
 
-    /// From now on it counts as one of many leases, whatever it offers at the moment.
-    pub(crate) fn share(&mut self, id: ResourceId) {
-        let Some(resource) = self.all.get_mut(id.0) else {
-            return;
-        };
-        if resource.is_live() && !resource.shared {
-            resource.shared = true;
-            self.shared.push(id.0.index);
+    /// From now on it counts as one of many leases, and offers so many. `None` if there is no such
+    /// connection; whether it is live.
+    pub(crate) fn share(&mut self, id: ResourceId, capacity: usize) -> Option<bool> {
+        let resource = self.all.get_mut(id.0)?;
+        let live = resource.is_live();
+        if live {
+            if resource.shared {
+                self.streams -= resource.capacity;
+            } else {
+                resource.shared = true;
+                self.shared.push(id.0.index);
+            }
+            self.streams += capacity;
         }
+        resource.capacity = capacity;
+        Some(live)
     }
 
     /// Takes a lease; tells whether the connection had served before.
@@ -212,11 +224,13 @@ impl Resources {
         let index = id.0.index;
         let resource = self.all.at(index);
         let (linked, shared) = (resource.links().is_linked(), resource.shared);
+        let capacity = resource.capacity;
         if linked {
             self.idle.unlink(&mut self.all, index);
         }
         if shared {
             self.shared.retain(|&each| each != index);
+            self.streams -= capacity;
         }
     }
 

@@ -1,6 +1,7 @@
 //! HTTP/2: many requests on one connection, as many as the peer allows, and its ways to end.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod carried;
 mod clocks;
 mod ends;
 mod limits;
