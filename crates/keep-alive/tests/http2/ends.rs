@@ -218,22 +218,6 @@ async fn a_peer_that_does_not_speak_http2_fails_the_dial_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_peer_that_says_nothing_ends_at_the_connect_timeout() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let connector = Connector::tcp(addr).connected(|| Connected::new().negotiated_h2());
-    let limit = Duration::from_millis(300);
-    let pool = cap(4).connect_timeout(limit).layer(connector.clone());
-    let uri: Uri = format!("https://{addr}/").parse().unwrap();
-    let since = tokio::time::Instant::now();
-    let error = support::get(&pool, &uri).await.unwrap_err();
-    assert_eq!(error.kind(), KeepAliveErrorKind::Connect);
-    let over = since.elapsed().saturating_sub(limit);
-    assert!(over < Duration::from_millis(50), "{over:?}");
-    until(|| connector.stats().live == 0).await;
-}
-
-#[tokio::test]
 async fn http2_needs_no_agreement_where_it_is_known() {
     let peer = Peer::start(None).await;
     peer.answer_at_once();
