@@ -75,8 +75,16 @@ async fn the_waits_of_a_pool_are_told() {
         .max_connections_per_origin(NonZeroUsize::MIN)
         .max_waiting(3)
         .acquire_timeout(SECOND * 7 / 4);
-    let (told, by_the_pool) = waited(|observer| layer.observer(observer).layer(connector)).await;
+    let mut pool = None;
+    let below = |observer| {
+        pool.insert(layer.observer(observer).layer(connector))
+            .clone()
+    };
+    let (told, by_the_pool) = waited(below).await;
     assert_eq!(told, by_the_pool);
+    let stats = pool.unwrap().snapshot().origins.remove(0);
+    // The first waited for the dial.
+    assert_eq!((stats.waited, stats.wait_time), (4, by_the_pool));
     let expected = SECOND + SECOND * 3 / 2 + SECOND * 7 / 4;
     assert!(told.abs_diff(expected) < SECOND / 100, "{told:?}");
 }

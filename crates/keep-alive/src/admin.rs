@@ -20,7 +20,8 @@ impl OriginPool {
 
     pub(crate) fn stats_of(&self, numbers: &Numbers) -> OriginStats {
         let Numbers(engine, closed_by, drained) = numbers;
-        OriginStats::new(self.origin.clone(), engine, closed_by, *drained)
+        let waits = self.waits.get();
+        OriginStats::new(self.origin.clone(), engine, closed_by, *drained, waits)
     }
 
     /// The cap that holds at present.

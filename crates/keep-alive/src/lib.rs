@@ -125,6 +125,7 @@ mod stats;
 mod total;
 mod upload;
 mod waiting;
+mod waits;
 
 pub use body::KeepAliveBody;
 pub use config::RetryPolicy;

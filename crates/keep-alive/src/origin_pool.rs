@@ -20,6 +20,7 @@ pub(crate) use self::entries::{Entry, Opened};
 pub(crate) use self::give_back::Place;
 use crate::protocol::Protocol;
 use crate::shared::Shared;
+use crate::waits::Waits;
 
 /// Why a dial failed: told to everyone who waited for it.
 pub(crate) type DialFailure = Arc<BoxError>;
@@ -35,6 +36,7 @@ pub(crate) struct OriginPool {
     /// Guards the engine and the connections' senders. Under it: no user code, no wake, no drop of
     /// a sender; what the engine decides is carried out once it is released.
     inner: Locked<Inner>,
+    pub(crate) waits: Waits,
     /// Since when the oldest idle connection idles, for the search across origins under a total
     /// cap: milliseconds of the pool's clock plus one, 0 for none.
     oldest_idle: AtomicU64,
@@ -108,6 +110,7 @@ impl OriginPool {
             uri,
             shared,
             inner: Locked::new(inner),
+            waits: Waits::default(),
             oldest_idle: AtomicU64::new(0),
         }
     }

@@ -1,6 +1,7 @@
 //! What a pool says of itself.
 
 use std::fmt;
+use std::time::Duration;
 
 use tollgate_admission::PoolStats;
 use tollgate_core::{CloseReason, Origin};
@@ -53,6 +54,11 @@ pub struct OriginStats {
     pub timed_out: u64,
     /// Requests whose caller went away while they waited.
     pub cancelled: u64,
+    /// Waits for a connection that are over, whether one was granted or not.
+    pub waited: u64,
+    /// How long they were, all together. What shows the distribution of waits is an observer, such
+    /// as `PoolMetrics` of `tollgate-queue-metrics`.
+    pub wait_time: Duration,
     /// Dials that failed.
     pub connect_failures: u64,
     /// Response bodies that were dropped early and whose connection lived on, because the rest was
@@ -68,6 +74,7 @@ impl OriginStats {
         engine: &PoolStats,
         closed_by: &[u64; CloseReason::ALL.len()],
         bodies_drained: u64,
+        (waited, wait_time): (u64, Duration),
     ) -> Self {
         let reasons = CloseReason::ALL
             .iter()
@@ -93,6 +100,8 @@ impl OriginStats {
             failed: engine.totals.failed,
             timed_out: engine.totals.timed_out,
             cancelled: engine.totals.cancelled,
+            waited,
+            wait_time,
             connect_failures: engine.open_failures,
             bodies_drained,
             closed_by: reasons.filter(|(_, count)| *count > 0).collect(),

@@ -56,20 +56,26 @@ const NAMES: [&str; 7] = [
     "failures",
 ];
 
-const ORIGINS: [&str; 10] = [
+const ORIGINS: [&str; 14] = [
     "origin",
     "open",
     "idle",
     "active",
     "connecting",
     "queued",
+    "peak",
     "limit",
     "opened",
     "reused",
+    "mean wait",
     "refused",
+    "timed out",
+    "failed",
 ];
 
-fn origin(stats: &OriginStats) -> [String; 10] {
+fn origin(stats: &OriginStats) -> [String; 14] {
+    let waits = u32::try_from(stats.waited).unwrap_or(u32::MAX);
+    let mean = stats.wait_time.checked_div(waits).unwrap_or_default();
     [
         stats.origin.to_string(),
         stats.open.to_string(),
@@ -77,12 +83,16 @@ fn origin(stats: &OriginStats) -> [String; 10] {
         stats.active.to_string(),
         stats.connecting.to_string(),
         stats.queued.to_string(),
+        stats.queued_peak.to_string(),
         stats
             .limit
             .map_or_else(|| "-".to_owned(), |limit| limit.to_string()),
         stats.opened.to_string(),
         stats.reused.to_string(),
+        format!("{mean:.1?}"),
         stats.refused.to_string(),
+        stats.timed_out.to_string(),
+        stats.failed.to_string(),
     ]
 }
 

@@ -38,6 +38,9 @@ async fn a_snapshot_prints_its_origins_and_its_names_in_tables() {
         assert!(lines[1].starts_with(first), "{tables}");
     }
     assert!(names.contains("fresh"), "{tables}");
+    for column in ["peak", "mean wait", "refused", "timed out", "failed"] {
+        assert!(origins.contains(column), "{tables}");
+    }
 }
 
 #[tokio::test]

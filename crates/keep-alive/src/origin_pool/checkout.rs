@@ -123,7 +123,7 @@ impl OriginPool {
     #[inline]
     fn observe_granted(&self, waited: Duration, reused: bool) {
         if !waited.is_zero() {
-            wait::add(waited);
+            self.waited(waited);
         }
         self.observe(|| Event::Granted {
             origin: &self.origin,
@@ -141,7 +141,9 @@ impl OriginPool {
             error,
             ..
         } = refusal;
-        wait::add(waited);
+        if !waited.is_zero() {
+            self.waited(waited);
+        }
         self.observe(|| Event::Refused {
             origin: &self.origin,
             reason,
@@ -169,12 +171,19 @@ impl OriginPool {
     fn left(&self, reason: RefuseReason, since: Instant, now: Instant) {
         self.shared.demand_changed(self);
         let waited = now.saturating_duration_since(since).max(QUEUED);
-        wait::add(waited);
+        self.waited(waited);
         self.observe(|| Event::Refused {
             origin: &self.origin,
             reason,
             waited,
         });
+    }
+
+    /// A wait is over, however it ended.
+    #[cold]
+    fn waited(&self, waited: Duration) {
+        self.waits.add(waited);
+        wait::add(waited);
     }
 }
 
