@@ -15,9 +15,10 @@ use hyper_util::client::legacy::connect::Connection;
 use hyper_util::client::legacy::connect::dns::Name;
 use pin_project_lite::pin_project;
 use tollgate_cached_dns::{DnsHandle, Gai, IntoAnswer};
-use tollgate_core::BoxError;
+use tollgate_core::{BoxError, Observer};
 use tollgate_dial::{Dial, DialError, DialFailure};
 use tollgate_keep_alive::{KeepAlive, KeepAliveLayer};
+use tollgate_queue_metrics::TraceEvents;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -34,7 +35,7 @@ pub(crate) type Plane =
 
 pub(crate) fn client(builder: ClientBuilder) -> Result<Client, BuildError> {
     let ClientBuilder {
-        settings,
+        mut settings,
         plane,
         resolver_named,
         connector_named,
@@ -43,9 +44,19 @@ pub(crate) fn client(builder: ClientBuilder) -> Result<Client, BuildError> {
     if connector_named {
         refuse_idle_parts(&settings, resolver_named)?;
     }
+    settings.observer = Some(traced(settings.observer.take()));
     let plane = plane.unwrap_or_else(default_plane);
     let (pool, dns) = plane(&settings)?;
     Ok(Client::with_parts(pool, dns, &settings))
+}
+
+/// What happens is traced first: an observer of the application's may take its time.
+fn traced(observer: Option<Arc<dyn Observer>>) -> Arc<dyn Observer> {
+    let trace = TraceEvents::new();
+    match observer {
+        Some(observer) => Arc::new((trace, observer)),
+        None => Arc::new(trace),
+    }
 }
 
 /// A part that a connector replaces would have no effect, and its owner would not notice.

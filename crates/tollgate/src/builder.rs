@@ -209,6 +209,9 @@ impl ClientBuilder {
 impl ClientBuilder {
     /// Tells `observer` what happens in the pool and the DNS cache, such as a
     /// [`PoolMetrics`](tollgate_queue_metrics::PoolMetrics). Further calls add observers.
+    ///
+    /// A [`TraceEvents`](tollgate_queue_metrics::TraceEvents) is always there: a second one would
+    /// say everything twice.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.settings.observer = Some(match self.settings.observer.take() {
             Some(first) => Arc::new((first, observer)),

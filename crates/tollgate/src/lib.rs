@@ -120,6 +120,15 @@
 //! [`PoolMetrics`](queue_metrics::PoolMetrics), which carries them to the `metrics` facade. Names
 //! and labels are in [`queue_metrics::names`].
 //!
+//! # Tracing
+//!
+//! What happens is told to [`tracing`](https://docs.rs/tracing) as well, under targets that begin
+//! with `tollgate::`: refusals, failed dials and failed lookups at `warn`, once a second at most, and
+//! connections that open and close, waits and retries at `debug`
+//! ([`TraceEvents`](queue_metrics::TraceEvents) has the table). With `tollgate::request` at `debug`,
+//! each attempt of a request is a span with the times of its phases. Origins, names and addresses
+//! are told, never a path, a query, a header or user information.
+//!
 //! # Features
 //!
 //! | feature | default | |

@@ -1,0 +1,119 @@
+//! A client traces what happens without being asked, and nothing that is nobody's business: paths,
+//! queries, user names, passwords and headers stay where they are, whoever speaks.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+#[path = "../crates/keep-alive/tests/spans/listener.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod listener;
+#[path = "../crates/tollgate/tests/support/tls.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod tls;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use listener::Spans;
+use tollgate::cached_dns::Hickory;
+use tollgate::tls::TlsOptions;
+use tollgate::{Client, Error};
+use tollgate_core::error::chain;
+use tollgate_testing::dns::Answer;
+use tollgate_testing::{DEADLINE, DnsServer, within};
+
+const SECRET: &str = "hunter2";
+
+struct Site {
+    client: Client,
+    server: tls::Running,
+    dns: DnsServer,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let authority = tls::Authority::new();
+        let server = tls::Server::new(authority.issue("billing.internal"));
+        let dns = DnsServer::start().await;
+        for name in ["billing.internal", "mallory.internal"] {
+            dns.set(name, Answer::addrs([[127, 0, 0, 1].into()]));
+        }
+        dns.set("gone.internal", Answer::nxdomain());
+        let trust = TlsOptions::new().webpki_roots(false);
+        let client = Client::builder()
+            .resolver(Hickory::with_nameservers([dns.addr()]).unwrap())
+            .tls(trust.root_pem(authority.pem()))
+            .max_connections_per_origin(1)
+            .max_waiting(1)
+            .build();
+        Self {
+            client: client.unwrap(),
+            server: server.start().await,
+            dns,
+        }
+    }
+
+    /// A request that is secret all over.
+    async fn call(&self, host: &str) -> Result<Bytes, Error> {
+        let to = format!("{host}:{}", self.server.addr.port());
+        let request = Request::get(format!(
+            "https://user:{SECRET}@{to}/{SECRET}?token={SECRET}"
+        ))
+        .header("authorization", SECRET)
+        .header("x-key", SECRET)
+        .body(Empty::<Bytes>::new());
+        let response = self.client.request(request.unwrap()).await?;
+        Ok(response.into_body().collect().await?.to_bytes())
+    }
+}
+
+/// One that is served, one that waits, one that is refused, a name that is not there, and one whose
+/// certificate is another's. Returns what failed.
+async fn live() -> Vec<Error> {
+    let site = Site::start().await;
+    let three = join_all((0..3).map(|_| site.call("billing.internal"))).await;
+    let mut calls: Vec<_> = three.into_iter().collect();
+    for host in ["gone.internal", "mallory.internal"] {
+        calls.push(site.call(host).await);
+    }
+    site.client.close_idle();
+    let idle = || {
+        site.client
+            .snapshot()
+            .origins
+            .iter()
+            .all(|one| one.open == 0)
+    };
+    tollgate_testing::eventually(idle).await;
+    drop(site.dns);
+    calls.into_iter().filter_map(Result::err).collect()
+}
+
+#[test]
+fn a_client_traces_what_happens_and_no_secret() {
+    let spans = Spans::default();
+    let failed = spans.of(within(DEADLINE, live()));
+    let events = spans.events();
+    for (target, message) in [
+        ("tollgate::queue", "request waits"),
+        ("tollgate::queue", "request refused"),
+        ("tollgate::connect", "connection opened"),
+        ("tollgate::connect", "dial failed"),
+        ("tollgate::pool", "connection closed"),
+        ("tollgate::pool", "limit changed"),
+        ("tollgate::dns", "resolver answered"),
+        ("tollgate::dns", "resolver failed"),
+    ] {
+        let said = |(by, fields): &&listener::Said| *by == target && fields["message"] == message;
+        let times = events.iter().filter(said).count();
+        assert!(times > 0, "{target}: {message} in {events:#?}");
+    }
+    assert_eq!(failed.len(), 3, "{failed:#?}");
+    let mut told = format!("{:?} {events:?}", spans.all());
+    for error in &failed {
+        let chain: Vec<_> = chain(error)
+            .map(|each| format!("{each} {each:?}"))
+            .collect();
+        told.push_str(&format!("{error} {error:?} {chain:?}"));
+    }
+    assert!(!told.contains(SECRET), "{told}");
+}
