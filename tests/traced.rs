@@ -113,7 +113,7 @@ fn a_client_traces_what_happens_and_no_secret() {
         let chain: Vec<_> = chain(error)
             .map(|each| format!("{each} {each:?}"))
             .collect();
-        told.push_str(&format!("{error} {error:?} {chain:?}"));
+        told.extend([error.to_string(), format!("{error:?} {chain:?}")]);
     }
     assert!(!told.contains(SECRET), "{told}");
 }

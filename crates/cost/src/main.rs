@@ -36,10 +36,11 @@ const REQUESTS: u32 = 2_000;
 /// allocations more than bare hyper's.
 struct Row(&'static str, Option<(f64, f64)>);
 
-const ROWS: [Row; 5] = [
+const ROWS: [Row; 6] = [
     Row("bare", None),
     Row("origin", Some((1.10, 0.0))),
     Row("pool", Some((1.20, 0.0))),
+    Row("client", Some((1.20, 0.0))),
     Row("legacy", None),
     Row("reqwest", None),
 ];
@@ -296,6 +297,15 @@ fn run(client: &str, addr: &str, requests: u32) {
                     through(pool, &Uri::from_static("/fast"), requests).await;
                 }
                 "pool" => through(KeepAlive::new(connector()), &uri(addr), requests).await,
+                "client" => {
+                    let client = tollgate::Client::builder().connector(connector()).build();
+                    through(
+                        client.expect("the defaults make sense"),
+                        &uri(addr),
+                        requests,
+                    )
+                    .await;
+                }
                 "pool+nothing" => observed_pool(addr, requests, false, false).await,
                 "pool+metrics" => observed_pool(addr, requests, true, false).await,
                 "pool+metrics+recorder" => observed_pool(addr, requests, true, true).await,
