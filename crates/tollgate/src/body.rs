@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
-use tollgate_core::Timings;
+use tollgate_core::{Origin, Timings};
 use tollgate_keep_alive::KeepAliveBody;
 
 use crate::error::{Error, Place};
@@ -24,7 +24,8 @@ use crate::future::Whence;
 /// so on.
 pub struct Body {
     state: State,
-    whence: Whence,
+    /// `None` of one that is nobody's.
+    whence: Option<Whence>,
     idle: Option<Idle>,
 }
 
@@ -41,7 +42,7 @@ struct Idle {
 }
 
 impl Body {
-    pub(crate) fn new(body: KeepAliveBody, whence: Whence, idle: Option<Duration>) -> Self {
+    pub(crate) fn new(body: KeepAliveBody, whence: Option<Whence>, idle: Option<Duration>) -> Self {
         Self {
             state: State::Live(body),
             whence,
@@ -64,7 +65,7 @@ impl Default for Body {
     fn default() -> Self {
         Self {
             state: State::Over(Timings::default()),
-            whence: Whence::Uri(http::Uri::default()),
+            whence: None,
             idle: None,
         }
     }
@@ -86,10 +87,11 @@ impl http_body::Body for Body {
             if let Some(idle) = &mut this.idle {
                 idle.sleep = None;
             }
-            let (whence, timings) = (&this.whence, body.timings());
-            let after = body.since_head();
-            let told =
-                |error| Error::body(error, after, Place::of_exchange(whence.origin(), timings));
+            let whence = &this.whence;
+            let told = |error| {
+                let place = Place::of_exchange(origin_of(whence.as_ref()), body.timings());
+                Error::body(error, body.since_head(), place)
+            };
             return Poll::Ready(frame.map(|frame| frame.map_err(told)));
         }
         let Some(idle) = &mut this.idle else {
@@ -100,7 +102,7 @@ impl http_body::Body for Body {
         }
         let (limit, timings) = (idle.limit, body.timings());
         this.state = State::Over(timings);
-        let place = Place::of_exchange(this.whence.origin(), timings);
+        let place = Place::of_exchange(origin_of(this.whence.as_ref()), timings);
         let error = Error::body_timed_out(limit, place);
         Poll::Ready(Some(Err(error)))
     }
@@ -118,6 +120,10 @@ impl http_body::Body for Body {
             State::Over(_) => SizeHint::with_exact(0),
         }
     }
+}
+
+fn origin_of(whence: Option<&Whence>) -> Option<Origin> {
+    whence.and_then(Whence::origin)
 }
 
 impl Idle {

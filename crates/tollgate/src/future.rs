@@ -84,7 +84,8 @@ enum State {
 
 struct Running {
     call: KeepAliveFuture,
-    whence: Whence,
+    /// Goes to the body with the response.
+    whence: Option<Whence>,
     limits: Limits,
     /// Made at the first wait.
     sleep: Option<Pin<Box<Sleep>>>,
@@ -94,7 +95,7 @@ impl ResponseFuture {
     pub(crate) const fn new(call: KeepAliveFuture, whence: Whence, limits: Limits) -> Self {
         Self(State::Running(Running {
             call,
-            whence,
+            whence: Some(whence),
             limits,
             sleep: None,
         }))
@@ -124,7 +125,7 @@ impl Running {
         if let Poll::Ready(outcome) = Pin::new(&mut self.call).poll(cx) {
             return Poll::Ready(match outcome {
                 Ok(response) => {
-                    let (whence, idle) = (self.whence.clone(), self.limits.body_idle);
+                    let (whence, idle) = (self.whence.take(), self.limits.body_idle);
                     Ok(response.map(|body| Body::new(body, whence, idle)))
                 }
                 Err(error) => Err(Error::pool(error)),
@@ -135,7 +136,8 @@ impl Running {
         };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
         sleep.as_mut().poll(cx).map(|()| {
-            let place = Place::of_call(self.whence.origin(), &self.call);
+            let origin = self.whence.as_ref().and_then(Whence::origin);
+            let place = Place::of_call(origin, &self.call);
             Err(Error::response_timed_out(limit, place))
         })
     }
