@@ -20,7 +20,7 @@ use tollgate_testing::Gate;
 use crate::harness::Counted;
 
 /// Streams a connection may have.
-const STREAMS: u32 = 4;
+pub(crate) const STREAMS: u32 = 4;
 
 /// What the server counts at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 
 use crate::common::ms;
 use crate::harness::{Counted, Dice, PATIENCE, seconds};
-use crate::peer::Peer;
+use crate::peer::{Peer, STREAMS};
 
 /// The cap on connections: as many as keep every gate's streams in play.
 const LIMIT: usize = 3;
@@ -90,6 +90,12 @@ impl Observed {
         let closed = told.closed.iter().map(|(_, count)| count).sum();
         let refused = sum(&told.refused);
         let demands = told.granted + refused + told.queued - told.retried;
+        // Until there is a connection, nobody knows that it carries several.
+        let each = if told.opened == 0 {
+            1
+        } else {
+            STREAMS as usize
+        };
         let pairs = [
             ("open", told.open, peer.live - peer.draining),
             ("draining", told.draining, peer.draining),
@@ -100,6 +106,11 @@ impl Observed {
             ("closed", closed, peer.accepted - peer.live),
             ("demands", demands, self.calls.load(SeqCst)),
             ("the limit", told.limit.unwrap_or(0), self.limit()),
+            (
+                "the limit in requests",
+                told.requests_limit.unwrap_or(0),
+                self.limit() * each,
+            ),
         ];
         let wrong = pairs
             .iter()
