@@ -34,6 +34,8 @@ pub(crate) struct Call {
     deadline: Option<Instant>,
     queued: Duration,
     attempts: u32,
+    /// How many of these found their connection closed before anything was sent.
+    lost: u32,
     replayed: bool,
 }
 
@@ -46,6 +48,7 @@ impl Call {
             deadline: None,
             queued,
             attempts: 0,
+            lost: 0,
             replayed: false,
         }
     }
@@ -112,7 +115,7 @@ impl Call {
             let mut lease = match next {
                 Demanded::Lease(lease) => lease,
                 Demanded::Wait(place) => {
-                    let waited = Waiting::new(place).await;
+                    let waited = Waiting::new(place, self.lost).await;
                     let (lease, waited) = waited.map_err(|error| self.refused(error, &mut span))?;
                     self.queued += waited;
                     span.waited(waited);
@@ -124,6 +127,7 @@ impl Call {
             }
             if lease.is_dead() {
                 self.attempts += 1;
+                self.lost += 1;
                 span.failed(&lease, &"the connection was found dead");
                 lease.failed(CloseReason::PeerEof);
                 if self.attempts > pool.shared.config.retry.unsent {

@@ -100,7 +100,7 @@ where
                 State::Idle => match self.pool.demand_into(Demand::new(), &mut self.ready) {
                     Ok(None) => {}
                     Ok(Some(place)) => {
-                        self.state = State::Waiting(Box::pin(Waiting::new(place)));
+                        self.state = State::Waiting(Box::pin(Waiting::new(place, 0)));
                     }
                     Err(error) => self.state = State::Failed(error),
                 },

@@ -61,18 +61,20 @@ pin_project_lite::pin_project! {
     /// The wait for a lease.
     pub(crate) struct Waiting {
         place: InQueue,
-        // How many connections closed that were to serve it.
+        // How many connections closed that were to serve it, and how many before this wait.
         lost: u32,
+        lost_before: u32,
         #[pin]
         sleep: Option<Sleep>,
     }
 }
 
 impl Waiting {
-    pub(crate) const fn new(place: InQueue) -> Self {
+    pub(crate) const fn new(place: InQueue, lost_before: u32) -> Self {
         Self {
             place,
             lost: 0,
+            lost_before,
             sleep: None,
         }
     }
@@ -99,7 +101,7 @@ impl Future for Waiting {
                 Turn::At(deadline) => deadline,
                 Turn::Lost(deadline) => {
                     *this.lost += 1;
-                    if *this.lost > pool.shared.config.retry.unsent {
+                    if *this.lost + *this.lost_before > pool.shared.config.retry.unsent {
                         // Else a peer that accepts and closes would be dialled for ever.
                         return Poll::Ready(Err(
                             place.give_up(RefuseReason::ClosedBeforeSent, *this.lost)

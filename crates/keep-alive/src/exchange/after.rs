@@ -45,6 +45,7 @@ impl Call {
         let pool = lease.origin().clone();
         let replay = lease.take_replay();
         let unsent = error.take_message();
+        self.lost += u32::from(unsent.is_some());
         let error = error.into_error();
         let lost = !error.is_parse() && !error.is_user() && !is_nonsense(&error);
         let silent = lost && !lease.conn().io.answered(error.is_incomplete_message());
