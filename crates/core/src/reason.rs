@@ -37,9 +37,9 @@ labelled! {
         MaxRequests => "max_requests",
         /// The peer announced it: `Connection: close`, HTTP/1.0, `Keep-Alive` limits, GOAWAY.
         PeerClose => "peer_close",
-        /// The peer closed an idle connection.
+        /// The peer closed it and had not announced that: it was idle, or an answer was awaited.
         PeerEof => "peer_eof",
-        /// An I/O or protocol error.
+        /// An I/O or protocol error: a reset, what is not HTTP, a body cut short, a ping without answer.
         Error => "error",
         /// The caller went away in the middle of an exchange.
         Cancelled => "cancelled",

@@ -80,7 +80,11 @@ impl Body for KeepAliveBody {
         let ended = match &polled {
             Poll::Pending => false,
             Poll::Ready(Some(Ok(_))) => self.incoming.is_end_stream(),
-            Poll::Ready(_) => true,
+            Poll::Ready(Some(Err(_))) => {
+                self.lease.broke();
+                true
+            }
+            Poll::Ready(None) => true,
         };
         if ended {
             self.lease.end(false);

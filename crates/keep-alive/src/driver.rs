@@ -1,6 +1,7 @@
 //! The task of one connection: runs hyper, collects a parked lease, ends on request.
 
 use std::future::Future;
+use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ where
     Http(Connection<Io<I>, ErasedBody>),
     /// hyper does not name the type of a connection that may be upgraded.
     Upgradeable(Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>),
+    /// hyper has ended within an exchange, and only the lease hears why: the place waits for its word.
+    Ended(Io<I>),
     Over,
 }
 
@@ -56,25 +59,52 @@ where
         }
     }
 
-    /// Why hyper ended the connection; `None` for one that may have become a tunnel, of which the
-    /// lease knows more.
+    /// Why hyper ended the connection; `None` if the lease knows more: of an exchange, in which hyper
+    /// tells only the caller what went wrong, and of what may have become a tunnel.
     fn reason_of(&self, result: &hyper::Result<()>) -> Option<CloseReason> {
         let conn = &self.conn;
         let reason = match result {
             _ if conn.io.unsolicited() => CloseReason::Unsolicited,
             Err(error) if is_unexpected_message(error) => CloseReason::Unsolicited,
             Ok(()) if conn.may_become_tunnel() => return conn.suspected(),
+            Ok(()) if conn.io.in_exchange() => return None,
             _ if conn.suspected().is_some() => return conn.suspected(),
             // hyper takes a connection that has served nobody for one in the middle of a message.
             Err(error) if error.is_incomplete_message() && !conn.io.in_exchange() => {
                 CloseReason::PeerEof
             }
+            Err(error) if is_end(error) && !conn.io.in_exchange() => CloseReason::PeerEof,
             Err(_) => CloseReason::Error,
-            // Within an exchange the peer may close once it has said so, or when that is its end.
-            Ok(()) if conn.io.in_exchange() => CloseReason::PeerClose,
             Ok(()) => CloseReason::PeerEof,
         };
         Some(reason)
+    }
+
+    #[cold]
+    fn poll_end(&mut self, result: &hyper::Result<()>) -> Poll<()> {
+        if let Some(reason) = self.reason_of(result) {
+            self.conn.set_reason(reason);
+        } else if self.exchange.keep_io() {
+            // Noted before the look: a lease that is given back after it sees the note.
+            self.conn.io.note_closing();
+            self.collect_parked();
+            if self.conn.io.in_exchange() {
+                return self.poll_verdict();
+            }
+            self.conn.set_reason(CloseReason::PeerEof);
+        }
+        self.ended = true;
+        Poll::Ready(())
+    }
+
+    /// Waits for the reason, which the lease gives at the latest when it ends, and then wakes.
+    fn poll_verdict(&mut self) -> Poll<()> {
+        self.ended = self.conn.reason().is_some();
+        if self.ended {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     #[inline]
@@ -92,6 +122,9 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Exchange::Ended(_) = self.exchange {
+            return self.poll_verdict();
+        }
         // Read first: a wish that arrives while hyper runs comes with a wake-up of its own.
         let wishes = self.conn.io.wishes();
         if wishes & TUNNEL != 0 {
@@ -100,13 +133,7 @@ where
         let polled = self.exchange.poll(cx);
         self.collect_parked();
         match polled {
-            Poll::Ready(result) => {
-                self.ended = true;
-                if let Some(reason) = self.reason_of(&result) {
-                    self.conn.set_reason(reason);
-                }
-                Poll::Ready(())
-            }
+            Poll::Ready(result) => self.poll_end(&result),
             Poll::Pending if wishes & CLOSING != 0 => Poll::Ready(()),
             Poll::Pending => Poll::Pending,
         }
@@ -135,8 +162,18 @@ where
         match self {
             Self::Http(connection) => Pin::new(connection).poll(cx),
             Self::Upgradeable(connection) => connection.as_mut().poll(cx),
-            Self::Over => Poll::Ready(Ok(())),
+            Self::Ended(_) | Self::Over => Poll::Ready(Ok(())),
         }
+    }
+
+    /// Keeps only the IO object of a connection that hyper has ended; `false` where hyper has it.
+    fn keep_io(&mut self) -> bool {
+        let kept = matches!(self, Self::Http(_));
+        *self = match mem::replace(self, Self::Over) {
+            Self::Http(connection) => Self::Ended(connection.into_parts().io),
+            other => other,
+        };
+        kept
     }
 
     fn allow_upgrade(&mut self) {
@@ -145,6 +182,16 @@ where
             other => other,
         };
     }
+}
+
+/// Whether the peer just closed: what HTTP/2 calls a broken pipe, TLS an unexpected end.
+pub(crate) fn is_end(error: &hyper::Error) -> bool {
+    tollgate_core::error::find::<io::Error>(error).is_some_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
+        )
+    })
 }
 
 /// hyper has no predicate for bytes it did not ask for; every other kind has one or has a source.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 use http_body::Body;
 
@@ -31,15 +31,26 @@ impl Default for KeepAliveHint {
 }
 
 impl KeepAliveHint {
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    /// `None` if the head says that its response is the connection's last.
+    #[inline]
+    pub(crate) fn of<B: Body>(response: &Response<B>) -> Option<Self> {
         // To hash a name that http has no constant for costs as much as to pass by a dozen that it has.
         const FEW: usize = 12;
-        if headers.len() <= FEW && !headers.keys().any(|name| *name == KEEP_ALIVE) {
-            return Self::default();
+        let headers = response.headers();
+        let is_one = |name: &HeaderName| *name == CONNECTION || *name == KEEP_ALIVE;
+        if is_last(response) {
+            None
+        } else if headers.len() <= FEW && !headers.keys().any(is_one) {
+            Some(Self::default())
+        } else {
+            Self::read(headers)
         }
-        headers
-            .get(KEEP_ALIVE)
-            .map_or_else(Self::default, Self::parse)
+    }
+
+    #[cold]
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let hint = || headers.get(KEEP_ALIVE).map(Self::parse);
+        (!says_close(headers)).then(|| hint().unwrap_or_default())
     }
 
     /// How long the connection may idle, the margin taken off.
@@ -75,15 +86,28 @@ impl KeepAliveHint {
     }
 }
 
-/// Whether the head rules reuse out beyond what hyper sees to (which closes after
-/// `Connection: close`): a peer too old for keep-alive, or one that sent both a length and chunks,
-/// which another hop may read differently (RFC 9112 section 6.1).
-pub(crate) fn forbids_reuse<B: Body>(response: &Response<B>) -> bool {
-    // A body of known size is not in chunks.
-    response.version() < Version::HTTP_11
-        || (response.body().size_hint().exact().is_none()
-            && response.headers().contains_key(TRANSFER_ENCODING)
-            && response.headers().contains_key(CONTENT_LENGTH))
+/// Whether the response is the connection's last by its form: from a peer too old for keep-alive, with
+/// a body that the close ends, or with both a length and chunks, which another hop may read
+/// differently (RFC 9112 section 6.1).
+#[inline]
+fn is_last<B: Body>(response: &Response<B>) -> bool {
+    let headers = response.headers();
+    // A body of known size is neither in chunks nor ended by the close; HTTP/2 frames them all.
+    match response.version() {
+        Version::HTTP_11 => {
+            response.body().size_hint().exact().is_none()
+                && headers.contains_key(TRANSFER_ENCODING) == headers.contains_key(CONTENT_LENGTH)
+        }
+        version => version < Version::HTTP_11,
+    }
+}
+
+fn says_close(headers: &HeaderMap) -> bool {
+    let is_close = |word: &str| word.trim().eq_ignore_ascii_case("close");
+    let values = headers.get_all(CONNECTION).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(is_close))
 }
 
 #[cfg(test)]
@@ -117,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_beside_chunks_and_old_versions_forbid_reuse() {
+    fn a_length_beside_chunks_and_old_versions_and_a_body_without_an_end_are_the_last() {
         let response = |version, body: BoxBody, names: &[&'static str]| {
             let mut response = Response::new(body);
             *response.version_mut() = version;
@@ -126,7 +150,7 @@ mod tests {
                     .headers_mut()
                     .insert(*name, HeaderValue::from_static("2"));
             }
-            forbids_reuse(&response)
+            is_last(&response)
         };
         let chunks = || {
             BoxBody::new(http_body_util::StreamBody::new(
@@ -145,6 +169,25 @@ mod tests {
             chunks(),
             &["content-length", "transfer-encoding"]
         ));
+        assert!(response(Version::HTTP_11, chunks(), &[]));
+        assert!(!response(Version::HTTP_2, chunks(), &[]));
         assert!(response(Version::HTTP_10, sized(), &["content-length"]));
+    }
+
+    #[test]
+    fn close_is_found_among_the_words_of_all_connection_headers() {
+        for (values, last) in [
+            (&["close"][..], true),
+            (&["te, Close"], true),
+            (&["keep-alive", " close "], true),
+            (&["keep-alive", "closed"], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONNECTION, HeaderValue::from_static(value));
+            }
+            assert_eq!(says_close(&headers), last, "{values:?}");
+        }
     }
 }

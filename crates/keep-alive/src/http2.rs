@@ -139,6 +139,8 @@ where
             return Poll::Pending;
         };
         let result = ready!(Pin::new(requests).poll(cx));
+        // First: a lease that finds its sender closed would have no better reason.
+        self.retire(&result);
         // What it leaves behind lets the frames end when the last stream has.
         self.requests = None;
         Poll::Ready(result)
@@ -149,7 +151,7 @@ where
     fn retire(&self, result: &hyper::Result<()>) {
         let reason = match result {
             Ok(()) => CloseReason::PeerClose,
-            Err(error) if error.is_timeout() => CloseReason::PeerEof,
+            Err(error) if crate::driver::is_end(error) => CloseReason::PeerEof,
             Err(_) => CloseReason::Error,
         };
         if let Some(&resource) = self.conn.resource.get() {
@@ -199,17 +201,14 @@ where
         self.conn.io.driven_by(cx.waker());
         let closing = self.conn.is_closing();
         if !self.ended {
-            if let Poll::Ready(result) = self.poll_requests(cx) {
-                self.retire(&result);
-            }
+            let _retired = self.poll_requests(cx);
             self.ended = self.frames.as_mut().poll(cx).is_ready();
             // What the frames have brought may be for the other half.
-            if let Poll::Ready(result) = self.poll_requests(cx) {
-                self.retire(&result);
-            }
+            let _retired = self.poll_requests(cx);
         }
         if self.ended {
-            self.conn.set_reason(CloseReason::PeerEof);
+            // It has a reason, but for a ping without answer: of that this half hears nothing.
+            self.conn.set_reason(CloseReason::Error);
             return Poll::Ready(());
         }
         if closing {

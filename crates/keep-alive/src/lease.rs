@@ -14,7 +14,7 @@ use tollgate_core::{CloseReason, Timings};
 
 use crate::config::RetryPolicy;
 use crate::conn::Conn;
-use crate::hint::{self, KeepAliveHint};
+use crate::hint::KeepAliveHint;
 use crate::origin_pool::OriginPool;
 use crate::request::Replay;
 use crate::sender::{Outgoing, Sender, Sent};
@@ -184,11 +184,11 @@ impl Lease {
             sender.as_mut().forget();
         }
         self.conn.io.head_arrived();
-        if hint::forbids_reuse(response) {
+        if let Some(hint) = KeepAliveHint::of(response) {
+            self.hint = hint;
+        } else {
             self.retire = Some(CloseReason::PeerClose);
             self.conn.suspect(self.retire);
-        } else {
-            self.hint = KeepAliveHint::of(response.headers());
         }
     }
 

@@ -150,8 +150,8 @@ async fn the_life_of_a_connection_is_told_in_order() {
     let told = [
         "Queued ConnectStarted Opened Granted Released",
         "Granted Released",
-        "Granted Closed Released Retried",
-        "Queued ConnectStarted Opened Granted Released",
+        "Granted Released Retried",
+        "Queued Closed ConnectStarted Opened Granted Released",
     ];
     assert_eq!(names.join(" "), told.join(" "));
 }

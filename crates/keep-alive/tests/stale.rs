@@ -150,7 +150,7 @@ async fn a_dead_connection_takes_the_ones_that_idled_longer_along() {
     let stats = stack.settled(|stats| stats.open == 1).await;
     assert_eq!(
         (stats.closed, stats.closed_for(CloseReason::PeerEof)),
-        (4, 3)
+        (4, 4)
     );
 }
 

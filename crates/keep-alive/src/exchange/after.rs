@@ -5,6 +5,7 @@ use hyper::client::conn::TrySendError;
 use tollgate_core::CloseReason;
 
 use super::Call;
+use crate::driver::is_end;
 use crate::erased::ErasedBody;
 use crate::error::{KeepAliveError, KeepAliveErrorKind};
 use crate::lease::Lease;
@@ -51,7 +52,7 @@ impl Call {
         let silent = lost && !lease.conn().io.answered(error.is_incomplete_message());
         let (reused, granted_at) = (lease.may_be_stale(), lease.granted_at());
         let took = granted_at.elapsed();
-        lease.failed(if silent {
+        lease.failed(if silent && (is_end(&error) || !is_of_io(&error)) {
             CloseReason::PeerEof
         } else {
             CloseReason::Error
@@ -139,6 +140,11 @@ impl Call {
             None => After::Fail(error(self, KeepAliveErrorKind::Exchange)),
         }
     }
+}
+
+/// Whether the connection was reset or failed otherwise, rather than just closed.
+fn is_of_io(error: &hyper::Error) -> bool {
+    tollgate_core::error::find::<std::io::Error>(error).is_some()
 }
 
 /// Whether what came could not be made sense of below HTTP, or was too much before a final head.

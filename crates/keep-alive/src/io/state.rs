@@ -43,9 +43,11 @@ impl IoState {
         self.exchange.store(HEAD_ARRIVED, Ordering::Release);
     }
 
+    /// Sequentially consistent with [`note_closing`](Self::note_closing): of a lease that is given
+    /// back and a driver that has ended, whoever comes second sees the other.
     #[inline]
     pub(crate) fn exchange_ended(&self) {
-        self.exchange.store(IDLE, Ordering::Release);
+        self.exchange.store(IDLE, Ordering::SeqCst);
     }
 
     /// Whether any byte has come in since the request was handed over. `ended` says that the last read
@@ -56,7 +58,7 @@ impl IoState {
 
     /// Whether a request has been handed over and its lease not yet given back.
     pub(crate) fn in_exchange(&self) -> bool {
-        self.exchange.load(Ordering::Acquire) != IDLE
+        self.exchange.load(Ordering::SeqCst) != IDLE
     }
 
     /// Whether bytes came in while nothing was asked.
@@ -86,6 +88,11 @@ impl IoState {
     pub(crate) fn close(&self) {
         self.wishes.fetch_or(CLOSING, Ordering::SeqCst);
         self.wake_driver();
+    }
+
+    /// The driver has nothing more to drive.
+    pub(crate) fn note_closing(&self) {
+        self.wishes.fetch_or(CLOSING, Ordering::SeqCst);
     }
 
     /// What is wanted of the driver: [`CLOSING`], [`TUNNEL`], nearly always nothing.

@@ -17,6 +17,14 @@ impl Lease {
         self.give_back();
     }
 
+    /// The response broke off or made no sense: that is why the connection ends, unless another reason
+    /// is known.
+    #[cold]
+    pub(crate) fn broke(&mut self) {
+        let known = self.conn.reason();
+        self.retire = Some(known.unwrap_or(CloseReason::Error));
+    }
+
     /// The caller is done with the response: gives the lease back, now if hyper has finished with the
     /// exchange (with the request's body too), else as soon as it has. The second time it does
     /// nothing.
@@ -34,6 +42,8 @@ impl Lease {
         let ready = self.sender.as_ref().is_some_and(|sender| sender.is_ready());
         let closed = || self.sender.as_ref().is_none_or(|sender| sender.is_closed());
         if ready || closed() {
+            // One that has closed was not closed by the drop, which hyper hears of later.
+            self.dropped_early &= ready;
             self.give_back_as(ready);
         } else {
             self.park();
@@ -134,12 +144,13 @@ impl Lease {
     #[inline]
     fn give_back_as(&mut self, ready: bool) {
         let sender = self.sender.take();
+        // First: a driver that ends now either sees it, or is seen.
+        self.conn.io.exchange_ended();
         let reason = match self.retire {
             Some(reason) => Some(reason),
             None if self.conn.is_closing() || !ready => Some(self.reason_of_loss()),
             None => None,
         };
-        self.conn.io.exchange_ended();
         self.stage = Stage::Over;
         let returned = match reason {
             Some(reason) => {

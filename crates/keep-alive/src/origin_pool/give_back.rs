@@ -89,7 +89,7 @@ impl OriginPool {
             return;
         };
         let now = Instant::now();
-        let reason = conn.reason().unwrap_or(CloseReason::PeerClose);
+        let reason = conn.reason().unwrap_or(CloseReason::PeerEof);
         let gone = self.with(|inner| {
             let gone = inner.engine.resource_gone(resource, now, reason)?;
             inner.count_closed_locked(&self.shared, gone.reason, now);

@@ -6,6 +6,7 @@ mod clocks;
 mod ends;
 mod limits;
 mod peer;
+mod reasons;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

@@ -20,6 +20,7 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const MAX_CONCURRENT_STREAMS: u8 = 3;
 
+const NO_ERROR: u32 = 0;
 pub(crate) const REFUSED_STREAM: u32 = 7;
 pub(crate) const INTERNAL_ERROR: u32 = 2;
 
@@ -151,6 +152,11 @@ impl Peer {
     /// Announces the end of a connection: what came after the first `kept` requests that are open is
     /// not processed.
     pub(crate) fn go_away(&self, connection: usize, kept: usize) {
+        self.go_away_over(connection, kept, NO_ERROR);
+    }
+
+    /// The same with what the peer finds wrong.
+    pub(crate) fn go_away_over(&self, connection: usize, kept: usize, code: u32) {
         let mut state = self.state();
         let connection = &mut state.connections[connection];
         let last = kept
@@ -159,8 +165,13 @@ impl Peer {
         let last = last.unwrap_or(0);
         connection.open.retain(|id| *id <= last);
         let mut body = last.to_be_bytes().to_vec();
-        body.extend(0_u32.to_be_bytes());
+        body.extend(code.to_be_bytes());
         connection.frame(GOAWAY, 0, 0, &body);
+    }
+
+    /// Ends a connection without a word.
+    pub(crate) fn close(&self, connection: usize) {
+        let _gone = self.state().connections[connection].out.send(Vec::new());
     }
 
     /// Resets the first request that is open.
@@ -193,7 +204,7 @@ impl Peer {
         };
         tokio::spawn(async move {
             while let Some(frame) = frames.recv().await {
-                if writer.write_all(&frame).await.is_err() {
+                if frame.is_empty() || writer.write_all(&frame).await.is_err() {
                     return;
                 }
             }
