@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderValue, Uri};
 use tokio::time::Instant;
-use tollgate_admission::{Effects, Locked, Machine, Pool};
+use tollgate_admission::{Effects, Locked, Machine, Pool, ResourceId};
 use tollgate_core::{BoxError, CloseReason, Event, Origin};
 
 pub(crate) use self::checkout::Demanded;
@@ -156,16 +156,22 @@ impl OriginPool {
         );
     }
 
+    /// Closes, then wakes. A waker's panic ends here, as an observer's does, and for the same reason.
     #[cold]
     fn carry_out(&self, effects: Effects<DialFailure>) {
         self.tell_changes();
-        effects.run(|resource, reason| {
-            let ((conn, sender), _) = self.inner.with(|inner| inner.close_locked(resource));
-            if let Some(conn) = conn {
-                conn.close(reason);
-            }
-            drop(sender);
-        });
+        let run = || effects.run(|resource, reason| self.close(resource, reason));
+        if panic::catch_unwind(AssertUnwindSafe(run)).is_err() {
+            tracing::error!(origin = %self.origin, "a waiting caller's waker panicked");
+        }
+    }
+
+    fn close(&self, resource: ResourceId, reason: CloseReason) {
+        let ((conn, sender), _) = self.inner.with(|inner| inner.close_locked(resource));
+        if let Some(conn) = conn {
+            conn.close(reason);
+        }
+        drop(sender);
     }
 
     /// Tells the observer, if there is one.

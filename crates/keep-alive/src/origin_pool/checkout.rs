@@ -5,14 +5,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tollgate_admission::{Admission, Demand, Grant, Refusal, ResourceId, Ticket};
+use tollgate_admission::{Admission, Demand, Grant, Refusal, Ticket};
 use tollgate_core::{Event, RefuseReason, wait};
 
 use super::{DialFailure, Inner, OriginPool};
-use crate::conn::Conn;
 use crate::error::KeepAliveError;
 use crate::lease::Lease;
-use crate::sender::{self, Sender};
+use crate::sender;
 use crate::waiting::{InQueue, Turn};
 
 /// What an event says that somebody waited at least who was queued: zero means never queued.
@@ -52,11 +51,9 @@ impl OriginPool {
         let now = Instant::now();
         let admission = self.with(|inner| match inner.engine.demand(now, demand) {
             Admission::Granted(grant) => {
-                let (conn, sender) = inner.checkout_locked(grant.resource);
-                *lease = Some(Lease::new(self.clone(), conn, sender, grant.reused, now));
+                *lease = Some(inner.lease_locked(self, &grant, now));
                 Ok(None)
             }
-            // Made before wakers run, which may panic.
             Admission::Queued(ticket) => Ok(Some(InQueue::new(self.clone(), ticket, now))),
             Admission::Refused(refusal) => Err(refusal),
         });
@@ -82,7 +79,8 @@ impl OriginPool {
             match inner.engine.poll(ticket, now, cx.waker()) {
                 Poll::Ready(Ok(mut grant)) => {
                     grant.waited = grant.waited.max(QUEUED);
-                    Ok(Ok((inner.checkout_locked(grant.resource), grant)))
+                    // Made here: what runs after the lock may panic, and a lease gives itself back.
+                    Ok(Ok((inner.lease_locked(self, &grant, now), grant)))
                 }
                 Poll::Ready(Err(mut refusal)) => {
                     refusal.waited = refusal.waited.max(QUEUED);
@@ -92,7 +90,10 @@ impl OriginPool {
             }
         });
         match polled {
-            Ok(Ok((taken, grant))) => Turn::Come(Ok((self.lease(taken, grant, now), grant.waited))),
+            Ok(Ok((lease, grant))) => {
+                self.observe_granted(grant.waited, grant.reused);
+                Turn::Come(Ok((lease, grant.waited)))
+            }
             Ok(Err(refusal)) => Turn::Come(Err(self.refused(refusal))),
             Err((deadline, false)) => Turn::At(deadline),
             Err((deadline, true)) => Turn::Lost(deadline),
@@ -108,16 +109,6 @@ impl OriginPool {
                 ahead,
             });
         }
-    }
-
-    fn lease(
-        self: &Arc<Self>,
-        (conn, sender): (Arc<Conn>, Sender),
-        grant: Grant,
-        now: Instant,
-    ) -> Lease {
-        self.observe_granted(grant.waited, grant.reused);
-        Lease::new(self.clone(), conn, sender, grant.reused, now)
     }
 
     #[inline]
@@ -188,14 +179,15 @@ impl OriginPool {
 }
 
 impl Inner {
-    /// Takes the sender of a granted connection.
+    /// The lease that was granted, with the connection's sender.
     #[inline]
-    fn checkout_locked(&mut self, granted: ResourceId) -> (Arc<Conn>, Sender) {
-        let entry = self.conns[granted.index()].as_mut();
+    fn lease_locked(&mut self, pool: &Arc<OriginPool>, grant: &Grant, now: Instant) -> Lease {
+        let entry = self.conns[grant.resource.index()].as_mut();
         let entry = entry.expect("a granted resource has an entry until it is gone");
         let further = || entry.streams.clone().map(sender::stream);
         let sender = entry.sender.take().or_else(further);
         let sender = sender.expect("an idle connection's sender is in its entry");
-        (entry.conn.clone(), sender)
+        let conn = entry.conn.clone();
+        Lease::new(pool.clone(), conn, sender, grant.reused, now)
     }
 }
