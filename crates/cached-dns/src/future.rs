@@ -1,5 +1,6 @@
 //! The wait for an answer.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -161,7 +162,11 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let missed = self.stale.take().map(|_| "miss");
-        self.engine.observe_cache(self.key.as_str(), missed);
+        // A panic of the observer's in a drop that a panic has caused would end the process.
+        let told = AssertUnwindSafe(|| self.engine.observe_cache(self.key.as_str(), missed));
+        if catch_unwind(told).is_err() {
+            tracing::error!(target: "tollgate::dns", "the cache's observer panicked");
+        }
     }
 }
 

@@ -5,7 +5,8 @@
 //! says with [`add`] how long that took: when the wait is over, however it ended, or is dropped. It
 //! is found through a thread-local that is set only for the length of one poll, as with
 //! [`phase`](crate::phase): no parameter goes through foreign layers, and nothing leaks into
-//! another task. Where nobody listens, and for a request that did not wait, nothing happens.
+//! another task. Where nobody listens, and for a request that did not wait, nothing happens. Waits of
+//! requests that one call makes side by side add up, and may be longer than the call.
 
 use std::cell::Cell;
 use std::time::Duration;

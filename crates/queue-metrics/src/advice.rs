@@ -14,6 +14,9 @@ const MIN_COMPARED: u64 = 100;
 /// No origin is served by more at once: there are not as many ports. It bounds the work, too.
 const MAX_LOAD: f64 = 65_536.0;
 
+/// A share of requests that is none: it ends the work for limits that are as good as none.
+const NOBODY: f64 = 1e-12;
+
 /// How much longer exchanges may take where most connections are in use before that is held against
 /// the upstream.
 const SLOWED: f64 = 1.5;
@@ -31,8 +34,9 @@ pub struct Advice {
     /// The mean of how many requests are served at once if none has to wait, in erlangs: arrivals a
     /// second times the seconds that each holds a connection.
     pub offered_load: f64,
-    /// How bursty arrivals are: the variance of how many requests are there, over their mean. 1 if
-    /// they come independently of each other, 3 if they come in fives.
+    /// How bursty arrivals are: the variance of how many requests are in service when one comes that
+    /// finds room, over their mean. 1 if they come independently of each other, 3 if they come in
+    /// fives.
     pub burstiness: f64,
     /// The share of requests that wait with the limit there is; `None` without one.
     pub waiting_now: Option<f64>,
@@ -57,11 +61,15 @@ pub enum Verdict {
 /// What happened in a while.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
-    /// Requests that came.
+    /// Requests that came: served, waiting, or refused for want of room.
     pub(crate) arrivals: u64,
-    /// How many others each of them met, waiting or served, and the squares of that.
+    /// Those of them that found room, how many others each of them met in service, and the squares
+    /// of that.
+    pub(crate) roomy: u64,
     pub(crate) met: u64,
     pub(crate) met_squared: u64,
+    /// Requests that got a lease.
+    pub(crate) granted: u64,
     /// Exchanges that ended and how long they took, in nanoseconds.
     pub(crate) uses: u64,
     pub(crate) use_nanos: u64,
@@ -71,12 +79,15 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// What came since `before`. Counters may wrap.
+    /// What came since `before`. Two of the numbers add up others that are read one after the other,
+    /// and may seem to fall.
     pub(crate) fn since(&self, before: &Self) -> Self {
         Self {
-            arrivals: self.arrivals.wrapping_sub(before.arrivals),
+            arrivals: self.arrivals.saturating_sub(before.arrivals),
+            roomy: self.roomy.wrapping_sub(before.roomy),
             met: self.met.wrapping_sub(before.met),
             met_squared: self.met_squared.wrapping_sub(before.met_squared),
+            granted: self.granted.saturating_sub(before.granted),
             uses: self.uses.wrapping_sub(before.uses),
             use_nanos: self.use_nanos.wrapping_sub(before.use_nanos),
             busy: self.busy.wrapping_sub(before.busy),
@@ -84,16 +95,27 @@ impl Totals {
         }
     }
 
-    /// The mean of requests served at once. It is true also where the limit makes requests wait: how
-    /// many come, and how long each is served, does not depend on that.
-    fn offered_load(&self, span: Duration) -> f64 {
-        float(self.use_nanos) / 1e9 / span.as_secs_f64()
+    /// Whether it is enough to go by: many requests, of which most that were taken up have ended. An
+    /// upstream that hangs says nothing of how long a request takes.
+    const fn say_enough(&self) -> bool {
+        self.arrivals >= MIN_REQUESTS && self.uses >= MIN_COMPARED && 2 * self.uses >= self.granted
     }
 
+    /// The mean of requests served at once if there were always room: how many come, times how long
+    /// each takes. The limit has no say in either.
+    fn offered_load(&self, span: Duration) -> f64 {
+        let each = float(self.use_nanos) / 1e9 / float(self.uses);
+        float(self.arrivals) / span.as_secs_f64() * each
+    }
+
+    /// From those who found room alone: who waits meets the queue as well, which swings by itself.
     fn burstiness(&self) -> f64 {
-        let arrivals = float(self.arrivals);
-        let mean = float(self.met) / arrivals;
-        let variance = float(self.met_squared) / arrivals - mean * mean;
+        if self.roomy < MIN_COMPARED {
+            return 1.0;
+        }
+        let roomy = float(self.roomy);
+        let mean = float(self.met) / roomy;
+        let variance = float(self.met_squared) / roomy - mean * mean;
         // Below 1 arrivals are more regular than chance, which is nothing to rely on.
         if mean > 0.0 {
             (variance / mean).max(1.0)
@@ -121,14 +143,15 @@ pub(crate) fn advise(
     limit: Option<u64>,
     each: u64,
 ) -> Option<Advice> {
-    if totals.arrivals < MIN_REQUESTS || span.is_zero() {
+    if span.is_zero() || !totals.say_enough() {
         return None;
     }
     let (load, burstiness) = (totals.offered_load(span), totals.burstiness());
     if load > MAX_LOAD {
         return None;
     }
-    let waits = |connections: u64| share_waiting(load, burstiness, connections * each);
+    let waits =
+        |connections: u64| share_waiting(load, burstiness, connections.saturating_mul(each));
     let mut connections = places_for(load, burstiness).div_ceil(each);
     let short = limit.is_some_and(|limit| limit < connections);
     let verdict = match limit {
@@ -182,7 +205,14 @@ fn share_waiting(load: f64, burstiness: f64, places: u64) -> f64 {
         return 1.0;
     }
     let places = (load + margin / burstiness.sqrt()).floor().max(1.0);
-    let blocked = (1..=places as u64).fold(1.0, |blocked, n| next_blocked(load, n, blocked));
+    let mut blocked = 1.0;
+    for place in 1..=places as u64 {
+        blocked = next_blocked(load, place, blocked);
+        // It only falls, and a limit may be as good as none.
+        if blocked < NOBODY {
+            return 0.0;
+        }
+    }
     erlang_c(load, places, blocked)
 }
 

@@ -8,6 +8,8 @@ fn independent(load: u64) -> Totals {
     let arrivals = load * 600;
     Totals {
         arrivals,
+        roomy: arrivals,
+        granted: arrivals,
         met: arrivals * load,
         met_squared: arrivals * (load * load + load),
         uses: arrivals,
@@ -44,11 +46,44 @@ fn arrivals_in_fives_want_more() {
 }
 
 #[test]
-fn few_requests_say_nothing() {
+fn few_requests_say_nothing_and_neither_do_those_that_do_not_end() {
     let mut totals = independent(20);
     totals.arrivals = MIN_REQUESTS - 1;
     assert_eq!(advise(&totals, MINUTE, None, 1), None);
     assert_eq!(advise(&independent(20), Duration::ZERO, None, 1), None);
+    let mut hung = independent(20);
+    hung.uses = hung.granted / 2 - 1;
+    assert_eq!(advise(&hung, MINUTE, None, 1), None);
+    let nothing_ends = Totals {
+        arrivals: 10_000,
+        ..Totals::default()
+    };
+    assert_eq!(advise(&nothing_ends, MINUTE, Some(4), 1), None);
+}
+
+#[test]
+fn what_waits_or_is_refused_counts_as_load_and_not_as_bursts() {
+    let mut totals = independent(20);
+    // Three quarters found the queue or were refused; the rest met no more than a limit lets them.
+    totals.roomy = totals.arrivals / 4;
+    totals.met = totals.roomy * 5;
+    totals.met_squared = totals.roomy * 27;
+    totals.granted = totals.arrivals / 2;
+    (totals.uses, totals.use_nanos) = (totals.granted, totals.granted * 100_000_000);
+    let advice = advise(&totals, MINUTE, Some(10), 1).unwrap();
+    assert!(close(advice.offered_load, 20.0), "{advice:?}");
+    assert_eq!((advice.connections, advice.verdict), (32, Verdict::Raise));
+}
+
+#[test]
+fn a_limit_that_is_as_good_as_none_takes_no_time_and_makes_nobody_wait() {
+    for each in [1, 100] {
+        let advice = advise(&independent(500), MINUTE, Some(u64::MAX), each).unwrap();
+        assert_eq!(
+            (advice.verdict, advice.waiting_now),
+            (Verdict::Enough, Some(0.0))
+        );
+    }
 }
 
 #[test]

@@ -27,8 +27,11 @@ impl Level {
     }
 }
 
+/// A limit can be as good as none: so many of it that thousands add up.
+const MOST: i64 = 1 << 48;
+
 fn signed(level: usize) -> i64 {
-    i64::try_from(level).unwrap_or(i64::MAX)
+    i64::try_from(level).map_or(MOST, |level| level.min(MOST))
 }
 
 fn unsigned(level: i64) -> u64 {

@@ -105,6 +105,11 @@ impl<S: Default> Guard<S> {
 }
 
 impl<S> Guard<S> {
+    /// The series of a name and port that has one of its own.
+    pub(crate) fn find(&self, name: &str, port: u16) -> Option<Arc<Entry<S>>> {
+        self.known().get(name, port)
+    }
+
     /// Every series in the order of names, `_other` last.
     pub(crate) fn all(&self) -> Vec<Arc<Entry<S>>> {
         let known = self.known();

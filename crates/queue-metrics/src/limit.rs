@@ -23,6 +23,7 @@ impl Limit {
 
     /// The application says what the limit is.
     pub(crate) fn tell(&self, limit: u64) {
+        self.known.store(true, Relaxed);
         self.told.store(limit, Relaxed);
     }
 

@@ -16,38 +16,77 @@ pub(crate) const LOOKS_BACK: Duration = Duration::from_secs(300);
 /// How far apart what is remembered lies, at least.
 const STEP: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Load {
+    roomy: AtomicU64,
     met: AtomicU64,
     met_squared: AtomicU64,
+    /// With more than this many in flight, an exchange ends in busy times. Nothing does until
+    /// somebody has looked.
+    busy_above: AtomicU64,
     busy: AtomicU64,
     busy_nanos: AtomicU64,
+    /// What exchanges lasted beyond [`LOOKS_BACK`]: a stream of an hour was one request in flight in
+    /// the last minutes, and not twelve.
+    excess_nanos: AtomicU64,
     /// Guards the list alone.
     history: Mutex<History>,
 }
 
+impl Default for Load {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            roomy: zero(),
+            met: zero(),
+            met_squared: zero(),
+            busy_above: AtomicU64::new(u64::MAX),
+            busy: zero(),
+            busy_nanos: zero(),
+            excess_nanos: zero(),
+            history: Mutex::default(),
+        }
+    }
+}
+
 impl Load {
-    /// A request came and found `others` before it.
+    /// A request came, found room, and `others` in service.
     #[inline]
-    pub(crate) fn arrived(&self, others: u64) {
+    pub(crate) fn found_room(&self, others: u64) {
+        self.roomy.fetch_add(1, Relaxed);
         self.met.fetch_add(others, Relaxed);
         self.met_squared.fetch_add(others * others, Relaxed);
     }
 
-    /// An exchange ended while most connections were in use.
+    /// An exchange ended, one of so many in flight.
     #[inline]
-    pub(crate) fn ended_busy(&self, held: Duration) {
-        self.busy.fetch_add(1, Relaxed);
-        let nanos = u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
-        self.busy_nanos.fetch_add(nanos, Relaxed);
+    pub(crate) fn ended(&self, in_flight: u64, held: Duration) {
+        if in_flight > self.busy_above.load(Relaxed) {
+            self.busy.fetch_add(1, Relaxed);
+            self.busy_nanos
+                .fetch_add(nanos(held.min(LOOKS_BACK)), Relaxed);
+        }
+        let excess = held.saturating_sub(LOOKS_BACK);
+        if !excess.is_zero() {
+            self.excess_nanos.fetch_add(nanos(excess), Relaxed);
+        }
     }
 
-    /// Completes `totals`, of which the histograms know the rest, and says what came of them in how
+    /// Times are busy from now on with more than half of so many requests in flight.
+    pub(crate) fn set_room(&self, requests: Option<u64>) {
+        let above = requests.map_or(u64::MAX, |requests| requests / 2);
+        self.busy_above.store(above, Relaxed);
+    }
+
+    /// Completes `totals`, of which the counters know the rest, and says what came of them in how
     /// long a while. `None` at first, since nothing was before.
     pub(crate) fn lately(&self, now: Instant, totals: Totals) -> Option<(Duration, Totals)> {
+        let excess = self.excess_nanos.load(Relaxed);
         let totals = Totals {
+            roomy: self.roomy.load(Relaxed),
             met: self.met.load(Relaxed),
             met_squared: self.met_squared.load(Relaxed),
+            use_nanos: totals.use_nanos.wrapping_sub(excess),
             busy: self.busy.load(Relaxed),
             busy_nanos: self.busy_nanos.load(Relaxed),
             ..totals
@@ -55,6 +94,10 @@ impl Load {
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         history.remember(now, totals)
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug, Default)]

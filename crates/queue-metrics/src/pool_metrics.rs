@@ -84,9 +84,9 @@ impl PoolMetrics {
 
     /// Reports `limit` connections for this origin, whatever its pool says, and for the whole of
     /// its group if it is in one. Its series appear with it. An origin beyond the
-    /// [maximum](PoolMetrics::max_origins) has none, and nothing is reported.
+    /// [maximum](PoolMetrics::max_origins) has none, and nothing is reported. 0 takes it back.
     pub fn set_limit(&self, origin: &Origin, limit: usize) {
-        if let Found::Own(entry) = self.find(origin) {
+        if let Found::Own(entry) = self.find_or_add(origin) {
             entry.series.limit.tell(limit as u64);
         }
     }
@@ -98,18 +98,23 @@ impl PoolMetrics {
         }
     }
 
-    pub(crate) fn find(&self, origin: &Origin) -> Found<OriginSeries> {
-        let name = match &self.group {
-            Some(group) => group(origin),
-            None => origin.host().into(),
-        };
+    fn find_or_add(&self, origin: &Origin) -> Found<OriginSeries> {
+        let name = self.name_of(origin);
         self.origins
             .find_or_add(&name, origin.port(), self.max_origins)
     }
 
+    /// What stands for an origin in `server_address`.
+    pub(crate) fn name_of<'a>(&self, origin: &'a Origin) -> Cow<'a, str> {
+        match &self.group {
+            Some(group) => group(origin),
+            None => origin.host().into(),
+        }
+    }
+
     #[cold]
     fn resolve<R>(&self, origin: &Origin, with: impl Fn(&OriginSeries) -> R) -> R {
-        match self.find(origin) {
+        match self.find_or_add(origin) {
             Found::Own(entry) => {
                 let done = with(&entry.series);
                 let max = MAX_RESOLVED.max(2 * self.max_origins);
@@ -130,7 +135,9 @@ impl PoolMetrics {
 impl Observer for PoolMetrics {
     fn on_event(&self, event: &Event<'_>) {
         match *event {
-            Event::Queued { origin, .. } => self.with(origin, OriginSeries::queued),
+            Event::Queued { origin, .. } => {
+                self.with(origin, |s| s.queued.enter());
+            }
             Event::Granted {
                 origin,
                 waited,

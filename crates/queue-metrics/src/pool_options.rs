@@ -48,7 +48,7 @@ impl PoolMetrics {
     }
 
     /// Adds [`names::CONNECTIONS_RECOMMENDED`]: what [`advise`](Self::advise) says at each report,
-    /// as long as there is enough to say it from.
+    /// and zero where there was enough to say it from and is not any more.
     #[must_use]
     pub fn with_recommendation(self) -> Self {
         self.with_metric(&names::CONNECTIONS_RECOMMENDED)

@@ -53,6 +53,18 @@ impl PoolMetrics {
         self.pool.iter().cloned().map(label).collect()
     }
 
+    /// Zero once there is nothing to go by any more: the last number would stay.
+    fn recommended_for(&self, origin: &Origin) -> Option<u64> {
+        let ever = &origin.series.recommended;
+        match self.advice_for(origin) {
+            Some(advice) => {
+                ever.store(true, Relaxed);
+                Some(advice.connections)
+            }
+            None => ever.load(Relaxed).then_some(0),
+        }
+    }
+
     fn origin_gauges(&self, origin: &Origin, to: &Labels<'_, '_>) {
         let series = &origin.series;
         let (active, idle) = series.active_and_idle();
@@ -65,13 +77,14 @@ impl PoolMetrics {
         to.gauge(&names::CONNECTIONS_OPENING, None, series.opening.get());
         to.gauge(&names::CONNECTIONS_DRAINING, None, series.draining.get());
         if let Some(limit) = self.limit_of(origin).or_else(|| series.limit.none()) {
+            let requests = self.requests_limit_of(origin).unwrap_or(0);
             to.gauge(&names::CONNECTIONS_LIMIT, None, limit);
-            to.gauge(&names::REQUESTS_LIMIT, None, limit * series.each_carries());
+            to.gauge(&names::REQUESTS_LIMIT, None, requests);
         }
         if self.spelling.has(&names::CONNECTIONS_RECOMMENDED)
-            && let Some(advice) = self.advice_for(origin)
+            && let Some(connections) = self.recommended_for(origin)
         {
-            to.gauge(&names::CONNECTIONS_RECOMMENDED, None, advice.connections);
+            to.gauge(&names::CONNECTIONS_RECOMMENDED, None, connections);
         }
         to.gauge(&names::ACTIVE_REQUESTS, None, series.in_flight.get());
         to.gauge(&names::QUEUED_REQUESTS, None, series.queued.len());

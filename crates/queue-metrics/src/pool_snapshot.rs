@@ -7,7 +7,7 @@ use tollgate_core::{CloseReason, ConnectErrorKind, RefuseReason};
 
 use crate::advice::{Advice, advise};
 use crate::dns_series::{DnsSeries, RESULTS};
-use crate::guard::{Entry, Found, OTHER};
+use crate::guard::{Entry, OTHER};
 use crate::pool_metrics::PoolMetrics;
 use crate::series::OriginSeries;
 use crate::snapshot::{NameStats, OriginStats, PoolSnapshot, counted};
@@ -73,11 +73,12 @@ impl PoolMetrics {
     }
 
     /// How many connections `origin` wants, from what it was asked for in the last five minutes, or
-    /// since the last look if that is longer ago: each look, and each report if they are to
-    /// [recommend](Self::with_recommendation), leaves something to compare the next one with.
+    /// since the last look if that is longer ago. Looks that are ten seconds apart, and reports if
+    /// they are to [recommend](Self::with_recommendation), leave something to compare the next with.
     ///
-    /// `None` before the second look, from fewer than 1,000 requests, and for an origin without
-    /// series of its own. Nothing follows the advice by itself.
+    /// `None` before there are two such looks, from fewer than 1,000 requests, where most that were
+    /// taken up have not ended, and for an origin without series of its own. Nothing follows the
+    /// advice by itself.
     ///
     /// ```
     /// # use tollgate_queue_metrics::PoolMetrics;
@@ -88,16 +89,22 @@ impl PoolMetrics {
     /// # Ok::<_, tollgate_core::ParseOriginError>(())
     /// ```
     pub fn advise(&self, origin: &tollgate_core::Origin) -> Option<Advice> {
-        match self.find(origin) {
-            Found::Own(entry) => self.advice_for(&entry),
-            Found::Other(_) => None,
-        }
+        let found = self.origins.find(&self.name_of(origin), origin.port())?;
+        self.advice_for(&found)
     }
 
     pub(crate) fn advice_for(&self, origin: &Origin) -> Option<Advice> {
         let series = &origin.series;
+        series.load.set_room(self.requests_limit_of(origin));
         let (span, totals) = series.load.lately(Instant::now(), series.totals())?;
         advise(&totals, span, self.limit_of(origin), series.each_carries())
+    }
+
+    /// The limit in requests.
+    pub(crate) fn requests_limit_of(&self, origin: &Origin) -> Option<u64> {
+        let each = origin.series.each_carries();
+        self.limit_of(origin)
+            .map(|limit| limit.saturating_mul(each))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is counted of one origin.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tollgate_core::{CloseReason, ConnectErrorKind, DialInfo, RefuseReason};
@@ -39,6 +39,9 @@ pub(crate) struct OriginSeries {
     pub(crate) lifetimes: Histogram,
     pub(crate) phases: [Histogram; PHASES.len()],
     pub(crate) load: Load,
+    /// Whether a number of connections was ever recommended: then a gauge of it says zero where
+    /// there is nothing to go by any more.
+    pub(crate) recommended: AtomicBool,
 }
 
 impl Default for OriginSeries {
@@ -64,21 +67,16 @@ impl Default for OriginSeries {
             lifetimes: Histogram::of_lifetimes(),
             phases: std::array::from_fn(|_| Histogram::of_waits()),
             load: Load::default(),
+            recommended: AtomicBool::new(false),
         }
     }
 }
 
 impl OriginSeries {
-    pub(crate) fn queued(&self) {
-        let queued = self.queued.enter();
-        let others = self.in_flight.get() + queued.saturating_sub(1);
-        self.load.arrived(others);
-    }
-
     pub(crate) fn granted(&self, waited: Duration, reused: bool) {
         let in_flight = self.in_flight.rise();
         if waited.is_zero() {
-            self.load.arrived(in_flight.saturating_sub(1));
+            self.load.found_room(in_flight.saturating_sub(1));
         }
         let counter = if reused { &self.reused } else { &self.fresh };
         counter.fetch_add(1, Relaxed);
@@ -103,9 +101,7 @@ impl OriginSeries {
     }
 
     pub(crate) fn released(&self, held: Duration) {
-        if 2 * self.in_flight.fall() > self.limit.get() {
-            self.load.ended_busy(held);
-        }
+        self.load.ended(self.in_flight.fall(), held);
         self.uses.record(held);
     }
 
@@ -139,9 +135,10 @@ impl OriginSeries {
     /// How many requests a connection carries at once: the mean of those that are open, or what it
     /// was when one was.
     pub(crate) fn each_carries(&self) -> u64 {
-        let (streams, open) = (self.streams.get(), self.taking());
-        if streams > 0 && open > 0 {
-            self.carried.store(streams.div_ceil(open), Relaxed);
+        let open = self.taking();
+        if open > 0 {
+            let each = self.streams.get().div_ceil(open).max(1);
+            self.carried.store(each, Relaxed);
         }
         self.carried.load(Relaxed)
     }
@@ -149,9 +146,11 @@ impl OriginSeries {
     /// What happened until now, but for what [`Load`] knows itself.
     pub(crate) fn totals(&self) -> Totals {
         let uses = self.uses.distribution();
+        let full = self.refused.get()[RefuseReason::Full as usize];
         Totals {
-            // Who waits has come, and is not yet among the waits.
-            arrivals: self.waits.distribution().count + self.queued.len(),
+            // Who waits has come and is not among the waits yet; who finds no room to wait never is.
+            arrivals: self.waits.distribution().count + self.queued.len() + full,
+            granted: self.reused.load(Relaxed) + self.fresh.load(Relaxed),
             uses: uses.count,
             use_nanos: u64::try_from(uses.sum.as_nanos()).unwrap_or(u64::MAX),
             ..Totals::default()
