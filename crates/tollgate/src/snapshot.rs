@@ -1,6 +1,7 @@
 //! The state of a client.
 
 use std::fmt;
+use std::time::Duration;
 
 use tollgate_cached_dns::{DnsHandle, DnsStats, NameSnapshot};
 use tollgate_keep_alive::{KeepAlive, OriginStats};
@@ -74,8 +75,8 @@ const ORIGINS: [&str; 14] = [
 ];
 
 fn origin(stats: &OriginStats) -> [String; 14] {
-    let waits = u32::try_from(stats.waited).unwrap_or(u32::MAX);
-    let mean = stats.wait_time.checked_div(waits).unwrap_or_default();
+    let nanos = stats.wait_time.as_nanos() / u128::from(stats.waited.max(1));
+    let mean = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
     [
         stats.origin.to_string(),
         stats.open.to_string(),
