@@ -60,8 +60,9 @@ impl PoolMetrics {
     }
 
     /// How many origins, and how many names in the DNS, have series of their own; default
-    /// [`MAX_ORIGINS`](crate::MAX_ORIGINS). The rest share `server_address="_other"`. Origins keep their series for as
-    /// long as the process lives, since a counter that began again would be read as wrong.
+    /// [`MAX_ORIGINS`](crate::MAX_ORIGINS). The rest share `server_address="_other"`. Origins keep
+    /// their series for as long as the process lives, since a counter that began again would be read
+    /// as wrong.
     #[must_use]
     pub fn max_origins(mut self, max: NonZeroUsize) -> Self {
         self.max_origins = max.get();
