@@ -5,6 +5,7 @@
 #[path = "../crates/keep-alive/tests/spans/listener.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod listener;
+mod site;
 #[path = "../crates/tollgate/tests/support/tls.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod tls;
@@ -14,44 +15,14 @@ use futures_util::future::join_all;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use listener::Spans;
-use tollgate::cached_dns::Hickory;
-use tollgate::tls::TlsOptions;
-use tollgate::{Client, Error};
+use site::Site;
+use tollgate::Error;
 use tollgate_core::error::chain;
-use tollgate_testing::dns::Answer;
-use tollgate_testing::{DEADLINE, DnsServer, within};
+use tollgate_testing::{DEADLINE, within};
 
 const SECRET: &str = "hunter2";
 
-struct Site {
-    client: Client,
-    server: tls::Running,
-    dns: DnsServer,
-}
-
 impl Site {
-    async fn start() -> Self {
-        let authority = tls::Authority::new();
-        let server = tls::Server::new(authority.issue("billing.internal"));
-        let dns = DnsServer::start().await;
-        for name in ["billing.internal", "mallory.internal"] {
-            dns.set(name, Answer::addrs([[127, 0, 0, 1].into()]));
-        }
-        dns.set("gone.internal", Answer::nxdomain());
-        let trust = TlsOptions::new().webpki_roots(false);
-        let client = Client::builder()
-            .resolver(Hickory::with_nameservers([dns.addr()]).unwrap())
-            .tls(trust.root_pem(authority.pem()))
-            .max_connections_per_origin(1)
-            .max_waiting(1)
-            .build();
-        Self {
-            client: client.unwrap(),
-            server: server.start().await,
-            dns,
-        }
-    }
-
     /// A request that is secret all over.
     async fn call(&self, host: &str) -> Result<Bytes, Error> {
         let to = format!("{host}:{}", self.server.addr.port());
@@ -69,7 +40,7 @@ impl Site {
 /// One that is served, one that waits, one that is refused, a name that is not there, and one whose
 /// certificate is another's. Returns what failed.
 async fn live() -> Vec<Error> {
-    let site = Site::start().await;
+    let site = Site::start(|client| client).await;
     let three = join_all((0..3).map(|_| site.call("billing.internal"))).await;
     let mut calls: Vec<_> = three.into_iter().collect();
     for host in ["gone.internal", "mallory.internal"] {
@@ -84,7 +55,6 @@ async fn live() -> Vec<Error> {
             .all(|one| one.open == 0)
     };
     tollgate_testing::eventually(idle).await;
-    drop(site.dns);
     calls.into_iter().filter_map(Result::err).collect()
 }
 

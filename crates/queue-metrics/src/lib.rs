@@ -64,8 +64,8 @@
 //! exporter with [`names::buckets`], or it makes summaries of the histograms, which cannot be added
 //! up. [`MAX_ORIGINS`] bounds the series; group origins that come and go with
 //! [`PoolMetrics::group_by`]. How many connections an origin wants, [`PoolMetrics::advise`] computes
-//! from the load that it had: it advises, and nothing follows by itself. A Grafana dashboard and Prometheus alert rules are in the crate's
-//! `dashboards` folder.
+//! from the load that it had: it advises, and nothing follows by itself. A Grafana dashboard and
+//! Prometheus alert rules are in the crate's `dashboards` folder.
 //!
 //! # Backpressure and clones
 //!

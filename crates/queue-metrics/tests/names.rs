@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::future::ready;
 
-use common::{Recorder, a_thousand_requests, one_of_everything};
+use common::{LABELS_OF_ALL, Recorder, a_thousand_requests, one_of_everything};
 use http_body_util::Empty;
 use metrics::Unit;
 use tollgate_queue_metrics::names::{self, Kind, Metric};
@@ -16,15 +16,6 @@ use tower::{Layer, ServiceExt, service_fn};
 const DASHBOARD: &str = include_str!("../dashboards/tollgate.json");
 const ALERTS: &str = include_str!("../dashboards/alerts.yml");
 const ALERT_TESTS: &str = include_str!("../dashboards/alerts_test.yml");
-
-/// The labels that series have besides those in the table.
-const COMMON: [&str; 5] = [
-    names::SERVER_ADDRESS,
-    names::SERVER_PORT,
-    names::DNS_LABEL,
-    names::SERVICE_LABEL,
-    names::POOL_LABEL,
-];
 
 fn by_name(name: &str) -> Option<&'static Metric> {
     names::ALL.iter().find(|metric| metric.name == name)
@@ -58,7 +49,7 @@ async fn emitted() -> BTreeMap<String, BTreeSet<String>> {
         let keys = labels.split(',').filter_map(|label| label.split_once('='));
         own.extend(
             keys.map(|(key, _)| key.to_owned())
-                .filter(|key| !COMMON.contains(&&**key)),
+                .filter(|key| !LABELS_OF_ALL.contains(&&**key)),
         );
     }
     emitted
@@ -158,7 +149,7 @@ fn series_in(text: &str) -> BTreeSet<&str> {
     let labels = names::ALL
         .iter()
         .flat_map(|metric| metric.labels)
-        .chain(&COMMON);
+        .chain(&LABELS_OF_ALL);
     let labels: BTreeSet<_> = labels.copied().collect();
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .filter(|word| ours.iter().any(|ours| word.starts_with(ours)))

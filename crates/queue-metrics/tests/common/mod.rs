@@ -9,6 +9,17 @@ use tollgate_core::{
     CloseReason, ConnectErrorKind, DialInfo, Event, Observer, Origin, RefuseReason,
 };
 
+use tollgate_queue_metrics::names;
+
+/// The labels that series have besides those in the table.
+pub(crate) const LABELS_OF_ALL: [&str; 5] = [
+    names::SERVER_ADDRESS,
+    names::SERVER_PORT,
+    names::DNS_LABEL,
+    names::SERVICE_LABEL,
+    names::POOL_LABEL,
+];
+
 /// A recorder, and what was written to each series of it.
 pub(crate) struct Recorder {
     pub(crate) recorder: DebuggingRecorder,
