@@ -26,6 +26,8 @@ struct Inner {
     took: Option<Duration>,
     /// It was the request's own deadline that passed.
     overdue: bool,
+    /// An attempt before the one it is about may have reached a server.
+    heard: bool,
     source: Option<Source>,
 }
 
@@ -35,7 +37,8 @@ enum Source {
     Shared(Arc<BoxError>),
 }
 
-/// What a [`KeepAliveError`] is about.
+/// What a [`KeepAliveError`] is about: the last attempt. An earlier one may have been sent all the
+/// same, which [`nothing_sent`](KeepAliveError::nothing_sent) knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeepAliveErrorKind {
@@ -81,6 +84,7 @@ impl KeepAliveError {
             timings: Timings::default(),
             took: None,
             overdue: false,
+            heard: false,
             source: None,
         }))
     }
@@ -134,6 +138,12 @@ impl KeepAliveError {
         self
     }
 
+    /// Whether an attempt before the one it is about may have reached a server.
+    pub(crate) fn heard_before(mut self, heard: bool) -> Self {
+        self.0.heard = heard;
+        self
+    }
+
     pub(crate) fn with_took(mut self, took: Duration) -> Self {
         self.0.took = Some(took);
         self
@@ -150,10 +160,10 @@ impl KeepAliveError {
         self.0.kind
     }
 
-    /// Whether no byte of the request reached a server, so that it can be sent again whatever its
-    /// method.
+    /// Whether no byte of the request reached a server in any attempt, so that it can be sent again
+    /// whatever its method.
     pub fn nothing_sent(&self) -> bool {
-        self.0.kind.nothing_sent()
+        self.0.kind.nothing_sent() && !self.0.heard
     }
 
     /// Where the request was going; `None` if that could not be told.

@@ -169,7 +169,9 @@ impl Call {
     /// An attempt got no connection: the error is the request's, with the waits and attempts before.
     pub(crate) fn refused(&self, error: KeepAliveError, span: &mut AttemptSpan) -> KeepAliveError {
         span.refused(&error);
-        error.after(self.queued, self.attempts)
+        error
+            .after(self.queued, self.attempts)
+            .heard_before(self.replayed)
     }
 
     /// Asks for a lease for another attempt.
@@ -218,7 +220,9 @@ impl Call {
     }
 
     fn error(&self, pool: &OriginPool, kind: KeepAliveErrorKind) -> KeepAliveError {
-        KeepAliveError::new(kind, Some(pool.origin.clone())).with_timings(self.timings())
+        KeepAliveError::new(kind, Some(pool.origin.clone()))
+            .with_timings(self.timings())
+            .heard_before(self.replayed)
     }
 
     /// How far it has come without a connection.

@@ -111,9 +111,10 @@ impl ErrorKind {
         }
     }
 
-    /// Whether an error of this kind says, whatever the error, that no byte of the request reached a
-    /// server, and another attempt may fare better. [`Error::is_retryable`](crate::Error::is_retryable)
-    /// knows more.
+    /// Whether errors of this kind come before the request is sent, as a rule, and another attempt may
+    /// fare better. [`Error::is_retryable`](crate::Error::is_retryable) knows more: a client certificate
+    /// may be refused late, an earlier attempt may have been sent, and a response timeout may strike in
+    /// the queue.
     pub const fn is_retryable(self) -> bool {
         self.nothing_sent()
             && !matches!(
@@ -122,8 +123,8 @@ impl ErrorKind {
             )
     }
 
-    /// Whether errors of this kind come before a byte was sent. [`Tls`](Self::Tls) does, but for a
-    /// client certificate that is refused late: see [`Error::nothing_sent`](crate::Error::nothing_sent).
+    /// Whether the last attempt sent nothing, as a rule: a client certificate that is refused late is a
+    /// [`Tls`](Self::Tls) too. See [`Error::nothing_sent`](crate::Error::nothing_sent).
     pub(crate) const fn nothing_sent(self) -> bool {
         !matches!(
             self,

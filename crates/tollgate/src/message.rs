@@ -78,6 +78,9 @@ fn connect_message(
     if error.kind() == KeepAliveErrorKind::BackingOff {
         f.write_str("; that was the last attempt, the next is at most 1 s away")?;
     }
+    if !error.nothing_sent() {
+        f.write_str("; an earlier attempt was sent, and the server may have acted on it")?;
+    }
     Ok(())
 }
 

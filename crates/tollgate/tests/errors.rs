@@ -214,6 +214,28 @@ async fn a_connection_closed_after_the_request_was_sent_is_not_retryable() {
     assert_eq!(upstream.requests().len(), 1);
 }
 
+/// It was retryable once, whatever its method: the second attempt sends nothing.
+#[tokio::test]
+async fn a_lost_request_whose_second_attempt_cannot_connect_is_not_retryable() {
+    let upstream = Upstream::start(|request| match request.nth {
+        0 => Reply::ok("ok"),
+        _ => Reply::nothing().close(),
+    })
+    .await;
+    let connector = Connector::tcp(upstream.addr()).script(|dial| match dial.nth {
+        0 => Plan::connect(),
+        _ => Plan::fail(io::ErrorKind::ConnectionRefused),
+    });
+    let client = client_with(|b| b.connector(connector));
+    text(client.get(upstream.uri("/")).await.unwrap()).await;
+    let error = fails(&client, upstream.uri("/")).await;
+    assert_eq!(error.kind(), ErrorKind::ConnectRefused);
+    assert!(!error.is_retryable() && !error.nothing_sent());
+    assert!(error.to_string().contains("may have acted"), "{error}");
+    let next = fails(&client, upstream.uri("/")).await;
+    assert!(next.is_retryable() && next.is_connect());
+}
+
 #[tokio::test]
 async fn connections_that_are_closed_before_the_request_is_written_are_tried_four_times() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

@@ -8,6 +8,16 @@ use crate::http2;
 
 impl fmt::Display for KeepAliveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.last_attempt(f)?;
+        if self.0.heard && self.0.kind.nothing_sent() {
+            f.write_str("; an earlier attempt was sent, and the server may have acted on it")?;
+        }
+        Ok(())
+    }
+}
+
+impl KeepAliveError {
+    fn last_attempt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { timings, took, .. } = &*self.0;
         let (waited, took) = (timings.queued, took.unwrap_or_default());
         let to = self.to();
@@ -44,9 +54,7 @@ impl fmt::Display for KeepAliveError {
             }
         }
     }
-}
 
-impl KeepAliveError {
     fn to(&self) -> &dyn fmt::Display {
         match &self.0.origin {
             Some(origin) => origin,
@@ -79,6 +87,11 @@ impl KeepAliveError {
     fn unsent(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (to, waited) = (self.to(), self.0.timings.queued);
         let tried = self.0.timings.attempts;
+        let not_sent = if self.0.heard {
+            ""
+        } else {
+            "it was not sent: "
+        };
         if self.source().is_some_and(http2::is_unprocessed) {
             write!(
                 f,
@@ -88,8 +101,8 @@ impl KeepAliveError {
         } else {
             write!(
                 f,
-                "connections to {to} closed before the request was written, {tried} tried, {waited:?} waited; it was \
-                 not sent: lower idle_timeout below the server's, or look why it closes"
+                "connections to {to} closed before the request was written, {tried} tried, {waited:?} waited; \
+                 {not_sent}lower idle_timeout below the server's, or look why it closes"
             )
         }
     }
