@@ -113,7 +113,7 @@ impl OriginPool {
         let left: Vec<_> = self.with(|inner| {
             let conns = inner.conns.iter().flatten();
             conns
-                .filter(|entry| !entry.conn.is_closing())
+                .filter(|entry| !entry.conn.is_told_to_close())
                 .map(|entry| {
                     let known = inner.engine.resource(entry.resource);
                     (entry.conn.clone(), known.map_or(0, |one| one.leases))

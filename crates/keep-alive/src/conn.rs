@@ -98,6 +98,12 @@ impl Conn {
         self.io.wishes() & CLOSING != 0
     }
 
+    /// Whether it ends by itself now. A driver that hyper has left is closing too, and yet waits for its
+    /// lease as long as that is held.
+    pub(crate) fn is_told_to_close(&self) -> bool {
+        self.is_closing() && self.reason().is_some()
+    }
+
     /// The next exchange may turn the connection into something else than HTTP.
     pub(crate) fn allow_tunnel(&self) {
         self.io.allow_tunnel();

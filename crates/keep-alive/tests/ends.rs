@@ -90,6 +90,22 @@ async fn draining_waits_for_exchanges_and_cuts_what_is_left_at_the_deadline() {
     stack.connector.settled(|stats| stats.live == 0).await;
 }
 
+/// The cut once passed over a connection that its peer had closed: one unread answer kept its socket
+/// and its place for as long as the caller liked.
+#[tokio::test]
+async fn an_unread_answer_whose_peer_has_closed_is_cut_too() {
+    let upstream = Upstream::start(|_| Reply::ok("ok").close()).await;
+    let stack = Stack::new(&upstream, &cap(1));
+    let unread = get(&stack.pool, &upstream.uri("/")).await.unwrap();
+    upstream.settled(|stats| stats.live == 0).await;
+    tokio::task::yield_now().await;
+    assert_eq!(stack.pool.drain(Duration::ZERO).await, 1);
+    stack.connector.settled(|stats| stats.live == 0).await;
+    let stats = stack.settled(|stats| stats.open == 0).await;
+    assert_eq!(stats.closed_for(CloseReason::Shutdown), 1);
+    drop(unread);
+}
+
 #[tokio::test]
 async fn an_address_that_left_the_dns_answer_is_retired_gracefully() {
     let gate = Gate::new();
