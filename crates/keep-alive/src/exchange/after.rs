@@ -28,7 +28,8 @@ struct Saying {
     most_attempts: u32,
     /// The peer says that it did not process it.
     unprocessed: bool,
-    /// It was lost with a connection that was stale: an idempotent one may be sent once more.
+    /// It was lost with a connection that was stale: an idempotent one may be sent once more, unless
+    /// the pool has stopped, which would refuse it and cuts connections itself.
     may_replay: bool,
     /// It was lost with its connection.
     lost: bool,
@@ -65,7 +66,7 @@ impl Call {
         let saying = Saying {
             most_attempts: pool.shared.config.retry.unsent,
             unprocessed: false,
-            may_replay: silent,
+            may_replay: silent && !pool.shared.is_stopped(),
             lost,
         };
         self.decide(unsent, replay, &saying, |call, kind| {
@@ -100,7 +101,11 @@ impl Call {
         let saying = Saying {
             most_attempts,
             unprocessed,
-            may_replay: retry.idempotent && !self.replayed && lost && reused,
+            may_replay: retry.idempotent
+                && !self.replayed
+                && lost
+                && reused
+                && !pool.shared.is_stopped(),
             lost,
         };
         let after = self.decide(unsent, replay, &saying, |call, kind| {

@@ -3,6 +3,7 @@
 
 mod carried;
 mod clocks;
+mod cut;
 mod ends;
 mod limits;
 mod peer;
