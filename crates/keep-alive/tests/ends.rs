@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use http_body_util::BodyExt;
 use support::{LONG, Stack, cap, fetch, get};
 use tollgate_core::CloseReason;
-use tollgate_keep_alive::KeepAliveErrorKind;
+use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind};
 use tollgate_testing::{Connector, Gate, Reply, Upstream, within};
 use tower::{Layer, ServiceExt};
 
@@ -84,7 +84,9 @@ async fn draining_waits_for_exchanges_and_cuts_what_is_left_at_the_deadline() {
     assert_eq!(drain.await.unwrap(), 1, "one exchange was cut");
     let mut outcomes = join_all(calls).await.into_iter().map(Result::unwrap);
     assert_eq!(outcomes.next().unwrap().unwrap(), "ok");
-    assert!(outcomes.next().unwrap().is_err());
+    let cut = outcomes.next().unwrap().unwrap_err();
+    let cut = cut.downcast::<KeepAliveError>().unwrap();
+    assert_eq!(cut.kind(), KeepAliveErrorKind::ClosedAfterSent);
     let error = get(&stack.pool, &upstream.uri("/held")).await.unwrap_err();
     assert_eq!(error.kind(), KeepAliveErrorKind::Closed);
     stack.connector.settled(|stats| stats.live == 0).await;

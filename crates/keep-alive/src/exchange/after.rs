@@ -49,8 +49,10 @@ impl Call {
         let unsent = error.take_message();
         self.lost += u32::from(unsent.is_some());
         let error = error.into_error();
-        let lost = !error.is_parse() && !error.is_user() && !is_nonsense(&error);
-        let silent = lost && !lease.conn().io.answered(error.is_incomplete_message());
+        // hyper calls it a mistake of its user that its connection was dropped.
+        let cut = lease.conn().reason() == Some(CloseReason::Shutdown);
+        let lost = cut || !(error.is_parse() || error.is_user() || is_nonsense(&error));
+        let silent = lost && !cut && !lease.conn().io.answered(error.is_incomplete_message());
         let (reused, granted_at) = (lease.may_be_stale(), lease.granted_at());
         let took = granted_at.elapsed();
         lease.failed(if silent && (is_end(&error) || !is_of_io(&error)) {
