@@ -118,7 +118,8 @@ fn clocks_go_on_in_another_runtime_when_the_first_one_ends() {
         _ => Reply::ok("ok"),
     }));
     let connector = Connector::tcp(upstream.addr());
-    let layer = cap(2).idle_timeout(Duration::from_millis(300));
+    // Longer than it takes to end a runtime, which one connection is to survive.
+    let layer = cap(2).idle_timeout(Duration::from_secs(2));
     let pool: KeepAlive = layer.layer(connector.clone());
     let second = tokio::runtime::Runtime::new().unwrap();
     on_own_runtime(async {

@@ -122,11 +122,14 @@ async fn met_beyond_the_dial(kind: ErrorKind) -> Error {
             let addr = upstream.addr();
             failed(&client_with(|b| over_dead(b, addr)), URI).await
         }
-        ErrorKind::ClosedAfterSent => answered(Reply::nothing().close()).await,
-        ErrorKind::Exchange => answered(Reply::raw("SSH-2.0-OpenSSH_9.9\r\n\r\n").close()).await,
-        ErrorKind::ResponseTimeout => answered(Reply::never()).await,
-        ErrorKind::Body => broken_off(Reply::close).await,
-        ErrorKind::BodyTimeout => broken_off(Reply::hold).await,
+        ErrorKind::ClosedAfterSent => answered(Reply::nothing().close(), |b| b).await,
+        ErrorKind::Exchange => {
+            let other = Reply::raw("SSH-2.0-OpenSSH_9.9\r\n\r\n").close();
+            answered(other, |b| b).await
+        }
+        ErrorKind::ResponseTimeout => answered(Reply::never(), |b| b.response_timeout(LIMIT)).await,
+        ErrorKind::Body => broken_off(Reply::close, |b| b).await,
+        ErrorKind::BodyTimeout => broken_off(Reply::hold, |b| b.body_idle_timeout(LIMIT)).await,
         ErrorKind::Draining => {
             let client = client_with(|b| b);
             client.close();
@@ -154,27 +157,26 @@ async fn behind_another(options: impl FnOnce(ClientBuilder) -> ClientBuilder) ->
     error
 }
 
-async fn answered(reply: Reply) -> Error {
+/// Only what is about a clock has one that may strike: a runner that stalls would be told as it.
+async fn answered(reply: Reply, options: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Error {
     let upstream = Upstream::start(move |_| reply.clone()).await;
-    let client = client_with(|b| {
-        b.connector(Connector::memory(&upstream))
-            .retry(RetryPolicy::NEVER)
-            .response_timeout(LIMIT)
-    });
+    let connector = Connector::memory(&upstream);
+    let client = client_with(|b| options(b.connector(connector).retry(RetryPolicy::NEVER)));
     failed(&client, URI).await
 }
 
 /// What the body says that ends so before its end.
-async fn broken_off(end: fn(Reply) -> Reply) -> Error {
+async fn broken_off(
+    end: fn(Reply) -> Reply,
+    options: impl FnOnce(ClientBuilder) -> ClientBuilder,
+) -> Error {
     let reply = Reply::head(200)
         .header("content-length", "10")
         .body("hello");
     let reply = end(reply);
     let upstream = Upstream::start(move |_| reply.clone()).await;
-    let client = client_with(|b| {
-        b.connector(Connector::memory(&upstream))
-            .body_idle_timeout(LIMIT)
-    });
+    let connector = Connector::memory(&upstream);
+    let client = client_with(|b| options(b.connector(connector)));
     let response = client.get(URI).await.unwrap();
     response.into_body().collect().await.unwrap_err()
 }
