@@ -22,7 +22,7 @@ pub struct Effects<E> {
     /// Dropping a waker can drop a task, and that anything: so not under the lock.
     spent: Few<Waker>,
     errors: Few<E>,
-    /// Whether there is anything in the others: looked at in every call.
+    /// Whether there is anything in the others, or for the owner to look at: looked at in every call.
     any: bool,
 }
 
@@ -47,12 +47,13 @@ impl<E> Effects<E> {
         self.wakes.len()
     }
 
+    /// Whether the owner need not even look.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         !self.any
     }
 
-    /// There is something for the owner to look at.
+    /// There is something for the owner to look at, and maybe nothing to do.
     pub(crate) const fn note(&mut self) {
         self.any = true;
     }

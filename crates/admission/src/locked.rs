@@ -11,7 +11,8 @@ pub trait Machine {
     /// What its opens fail with.
     type Error;
 
-    /// Whether [`take_effects`](Self::take_effects) would return anything to do.
+    /// Whether [`take_effects`](Self::take_effects) would return anything to do or to look at. There may
+    /// be effects with nothing in them: they say that the machine has changed.
     fn has_effects(&self) -> bool;
 
     /// Takes what is to be done after unlocking.
@@ -35,8 +36,8 @@ impl<M: Machine> Locked<M> {
         }
     }
 
-    /// Calls `f` under the lock and returns what is to be done now that it is open; `None` if
-    /// nothing is, as on the way of a lease that was idle.
+    /// Calls `f` under the lock and returns what is to be done or looked at now that it is open; `None`
+    /// if nothing is, as on the way of a lease that was idle.
     ///
     /// `f` should only call the machine: other code under the lock can deadlock. If `f` panics the
     /// machine stays usable, as its own methods do not panic half-way.

@@ -164,7 +164,7 @@ impl<E: Clone> Pool<E> {
     /// stays, and offers nothing.
     pub fn credit_changed(&mut self, resource: ResourceId, now: Instant, capacity: usize) {
         let told = self.told();
-        let Some(live) = self.resources.share(resource, capacity) else {
+        let Some(live) = self.resources.offer(resource, capacity) else {
             return;
         };
         if live {

@@ -90,10 +90,6 @@ impl Resources {
         self.all.get(id.0)
     }
 
-    fn is_live(&self, id: ResourceId) -> bool {
-        self.get(id).is_some_and(Resource::is_live)
-    }
-
     /// Whether a lease that was reserved on it is still worth having: it is live, or it drains for
     /// no worse reason than its age.
     pub(crate) fn keeps_reservations(&self, id: ResourceId) -> bool {
@@ -144,9 +140,9 @@ impl Resources {
         ResourceId(key)
     }
 
-    /// From now on it counts as one of many leases, and offers so many. `None` if there is no such
+    /// It offers so many leases from now on, and counts as one of many. `None` if there is no such
     /// connection; whether it is live.
-    pub(crate) fn share(&mut self, id: ResourceId, capacity: usize) -> Option<bool> {
+    pub(crate) fn offer(&mut self, id: ResourceId, capacity: usize) -> Option<bool> {
         let resource = self.all.get_mut(id.0)?;
         let live = resource.is_live();
         if live {
@@ -223,20 +219,18 @@ impl Resources {
         self.live -= 1;
         let index = id.0.index;
         let resource = self.all.at(index);
-        let (linked, shared) = (resource.links().is_linked(), resource.shared);
-        let capacity = resource.capacity;
-        if linked {
-            self.idle.unlink(&mut self.all, index);
-        }
-        if shared {
+        if resource.shared {
             self.shared.retain(|&each| each != index);
-            self.streams -= capacity;
+            self.streams -= resource.capacity;
+        }
+        if resource.links().is_linked() {
+            self.idle.unlink(&mut self.all, index);
         }
     }
 
     /// Forgets a connection with whatever leases are out on it.
     pub(crate) fn remove(&mut self, id: ResourceId) -> Option<Resource> {
-        if self.is_live(id) {
+        if self.get(id)?.is_live() {
             self.leave_live(id);
         }
         let resource = self.all.remove(id.0)?;
