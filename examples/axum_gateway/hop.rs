@@ -7,6 +7,7 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http_body::Body;
 
 use crate::target;
 
@@ -29,9 +30,10 @@ const NOT_TO_BE_NAMED: [HeaderName; 6] = [
 
 /// Makes a caller's headers the gateway's own. An error is the answer to a request that cannot be
 /// passed on as what it is.
-pub(crate) fn request<B>(request: &mut Request<B>, peer: IpAddr) -> Result<(), StatusCode> {
+pub(crate) fn request<B: Body>(request: &mut Request<B>, peer: IpAddr) -> Result<(), StatusCode> {
     let host = target::host(request)?;
     let version = request.version();
+    let sized = request.body().size_hint().exact().is_some();
     let headers = request.headers_mut();
     if is_coded(headers) {
         return Err(StatusCode::NOT_IMPLEMENTED);
@@ -41,6 +43,10 @@ pub(crate) fn request<B>(request: &mut Request<B>, peer: IpAddr) -> Result<(), S
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if !sized {
+        // hyper does so by itself but for a GET or HEAD, whose body it would leave out.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     // The upstream is asked for under its own name, as nginx's `proxy_pass` does by default.
     headers.remove(HOST);

@@ -136,6 +136,32 @@ async fn a_caller_that_waits_for_a_go_ahead_gets_one() {
     assert_eq!(caller.bytes(5).await, "hello");
 }
 
+/// hyper sends none for a GET or HEAD of unknown length, unless it is told to.
+#[tokio::test]
+async fn a_body_in_chunks_is_passed_on_whatever_the_method() {
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS", "POST"] {
+        let request = format!(
+            "{method} / HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n\
+             3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
+        );
+        let (mut caller, upstream) = answered(&request, Reply::ok("")).await;
+        assert_eq!(caller.head().await.status(), 200, "{method}");
+        let seen = upstream.requests().remove(0);
+        assert_eq!(seen.header("transfer-encoding"), Some("chunked"));
+        assert_eq!(seen.body_len, 5, "{method}");
+        assert!(seen.body_complete, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_body_gains_none() {
+    let (mut caller, upstream) = answered(GET, Reply::ok("")).await;
+    caller.head().await;
+    let seen = upstream.requests().remove(0);
+    assert_eq!(seen.header("transfer-encoding"), None);
+    assert_eq!(seen.header("content-length"), None);
+}
+
 #[tokio::test]
 async fn trailers_pass_both_ways() {
     let echo = async |request: Request| {
