@@ -76,25 +76,28 @@ pub(crate) fn response<B>(response: &mut Response<B>) -> Result<(), StatusCode> 
     Ok(())
 }
 
-/// Whether the body is in a transfer coding that hyper does not undo. The header that names it ends
-/// here, so the body would be taken for what it is not.
+/// Whether the body is in a transfer coding that hyper does not undo: any but `chunked`, once. The
+/// header that names it ends here, so the body would be taken for what it is not.
 fn is_coded(headers: &HeaderMap) -> bool {
-    tokens(headers, &TRANSFER_ENCODING).any(|coding| !coding.eq_ignore_ascii_case("chunked"))
+    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
+    let plain = |line: &HeaderValue| line.as_bytes().eq_ignore_ascii_case(b"chunked");
+    !lines.next().is_none_or(plain) || lines.next().is_some()
 }
 
 /// What concerns one connection only, and what `Connection` says concerns it only (RFC 9110 section
 /// 7.6.1). hyper frames the message anew, so `Transfer-Encoding` goes too; `Content-Length` stays,
 /// but not beside it, where it is not the body's (RFC 9112 section 6.3).
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // First, since `Connection` may name the one and leave the other.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
         .filter_map(|name| name.parse().ok())
         .filter(|name| !NOT_TO_BE_NAMED.contains(name))
         .collect();
     for name in named {
         headers.remove(name);
-    }
-    if headers.contains_key(TRANSFER_ENCODING) {
-        headers.remove(CONTENT_LENGTH);
     }
     for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);

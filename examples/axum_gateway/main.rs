@@ -20,8 +20,9 @@
 //!   `X-Forwarded-For`, after what came with the request: whoever faces strangers removes that
 //!   first, and `Forwarded`. `Via` is added both ways.
 //! - `OPTIONS *` asks the upstream, not the gateway. Requests without one good `Host` are refused.
-//! - hyper frames each message anew. A body in another transfer coding than `chunked`, and a switch
-//!   of protocols that nobody asked for, are refused rather than passed on as something else.
+//! - hyper frames each message anew. A body in another transfer coding than `chunked`, or in it more
+//!   than once, and a switch of protocols that nobody asked for, are refused rather than passed on
+//!   as something else.
 //! - 504 if a clock ended it, 503 if nothing was sent and another attempt may fare better (with
 //!   `Retry-After` if the queue was full), 502 otherwise. The body names the kind, not the upstream.
 //! - `/metrics` and `/stats` have an address of their own (`--ops`), so they hide no upstream's path.

@@ -83,18 +83,48 @@ async fn a_length_beside_chunks_is_not_believed_either_way() {
     assert_eq!(upstream.requests()[0].header("content-length"), None);
 }
 
+/// Else five bytes in chunks would go on as a whole body of one.
+#[tokio::test]
+async fn a_length_beside_chunks_is_not_believed_though_connection_names_them() {
+    let both = Reply::chunked()
+        .header("content-length", "1")
+        .header("connection", "transfer-encoding");
+    let (mut caller, _upstream) = answered(GET, both.chunk("hello").end_chunks()).await;
+    assert_eq!(caller.head().await.all("content-length"), [""; 0]);
+    assert_eq!(caller.rest().await, "5\r\nhello\r\n0\r\n\r\n");
+}
+
 /// The coding would be lost, and the body be taken for what it is not.
 #[tokio::test]
-async fn transfer_codings_but_chunked_are_refused_both_ways() {
-    let request = "POST / HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: gzip, chunked\r\n\r\n\
-                   0\r\n\r\n";
-    let (mut caller, upstream) = answered(request, Reply::ok("ok")).await;
-    assert_eq!(caller.head().await.status(), 501);
-    assert_eq!(upstream.requests().len(), 0);
+async fn transfer_codings_but_chunked_once_are_refused_both_ways() {
+    for coding in [
+        "gzip, chunked",
+        "chunked, chunked",
+        "chunked\r\ntransfer-encoding: chunked",
+    ] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: {coding}\r\n\r\n0\r\n\r\n"
+        );
+        let (mut caller, upstream) = answered(&request, Reply::ok("ok")).await;
+        assert_eq!(caller.head().await.status(), 501, "{coding}");
+        assert_eq!(upstream.requests().len(), 0, "{coding}");
 
-    let coded = Reply::head(200).header("transfer-encoding", "gzip, chunked");
-    let (mut caller, _upstream) = answered(GET, coded.chunk("hello").end_chunks()).await;
-    assert_eq!(caller.head().await.status(), 502);
+        let head = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: {coding}\r\n\r\n");
+        let coded = Reply::raw(format!("{head}5\r\nhello\r\n0\r\n\r\n"));
+        let (mut caller, _upstream) = answered(GET, coded).await;
+        assert_eq!(caller.head().await.status(), 502, "{coding}");
+    }
+}
+
+/// hyper would hand the chunks on as they are.
+#[tokio::test]
+async fn a_transfer_coding_that_cannot_be_read_is_a_broken_answer() {
+    for coding in ["chunked,", "", "\u{fc}"] {
+        let head = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: {coding}\r\n\r\n");
+        let coded = Reply::raw(format!("{head}5\r\nhello\r\n0\r\n\r\n"));
+        let (mut caller, _upstream) = answered(GET, coded).await;
+        assert_eq!(caller.head().await.status(), 502, "{coding:?}");
+    }
 }
 
 #[tokio::test]
