@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue,
+    MAX_FORWARDS, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 
 use crate::target;
@@ -19,19 +19,21 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 
 /// What goes on although `Connection` names it. A sender may not name what is meant for all
 /// recipients, and one who does wants the upstream not to see what another proxy said of him.
-const NOT_TO_BE_NAMED: [HeaderName; 6] = [
+const NOT_TO_BE_NAMED: [HeaderName; 7] = [
     AUTHORIZATION,
     CONTENT_LENGTH,
     FORWARDED,
     HOST,
+    MAX_FORWARDS,
     VIA,
     FORWARDED_FOR,
 ];
 
 /// Makes a caller's headers the gateway's own. An error is the answer to a request that cannot be
-/// passed on as what it is.
+/// passed on as what it is, or may go no further.
 pub(crate) fn request<B: Body>(request: &mut Request<B>, peer: IpAddr) -> Result<(), StatusCode> {
     let host = target::host(request)?;
+    count_down(request)?;
     let version = request.version();
     let sized = request.body().size_hint().exact().is_some();
     let headers = request.headers_mut();
@@ -73,6 +75,31 @@ pub(crate) fn response<B>(response: &mut Response<B>) -> Result<(), StatusCode> 
     }
     remove_hop_by_hop(headers);
     append_via(headers, version);
+    Ok(())
+}
+
+/// Takes this hop off those that the request may still go (RFC 9110 section 7.6.2), or gives the
+/// answer of the last one.
+fn count_down<B>(request: &mut Request<B>) -> Result<(), StatusCode> {
+    let last = match *request.method() {
+        // Without `Allow`: which methods there are is the upstream's to say.
+        Method::OPTIONS => StatusCode::NO_CONTENT,
+        Method::TRACE => StatusCode::NOT_IMPLEMENTED,
+        _ => return Ok(()),
+    };
+    let headers = request.headers_mut();
+    let mut lines = headers.get_all(MAX_FORWARDS).iter();
+    let Some(hops) = lines.next() else {
+        return Ok(());
+    };
+    let hops = hops.to_str().unwrap_or_default();
+    let digits = !hops.is_empty() && hops.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits || lines.next().is_some() {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    // What does not fit is more than any request goes.
+    let left = hops.parse().unwrap_or(u64::MAX).checked_sub(1);
+    headers.insert(MAX_FORWARDS, left.ok_or(last)?.into());
     Ok(())
 }
 

@@ -19,7 +19,8 @@
 //!   A caller's own `X-Forwarded-Host` and `X-Forwarded-Proto` end here. Its address is added to
 //!   `X-Forwarded-For`, after what came with the request: whoever faces strangers removes that
 //!   first, and `Forwarded`. `Via` is added both ways.
-//! - `OPTIONS *` asks the upstream, not the gateway. Requests without one good `Host` are refused.
+//! - `OPTIONS *` asks the upstream, not the gateway, unless `Max-Forwards` is 0: OPTIONS is then a 204
+//!   from here, and TRACE a 501. Requests without one good `Host` are refused.
 //! - hyper frames each message anew. A body in another transfer coding than `chunked`, or in it more
 //!   than once, and a switch of protocols that nobody asked for, are refused rather than passed on
 //!   as something else.

@@ -2,6 +2,7 @@
 
 mod failures;
 mod fields;
+mod hops;
 mod messages;
 mod ops;
 mod shutdown;
