@@ -111,7 +111,8 @@ async fn proxy(
     let mut response = match gateway.client.request(request).await {
         Ok(response) => response,
         Err(error) => {
-            if error.kind() == ErrorKind::Draining {
+            // One that was cut, and came back to be sent again, is among those cut.
+            if error.kind() == ErrorKind::Draining && error.timings().attempts == 0 {
                 gateway.refused.fetch_add(1, Relaxed);
             }
             return failure(&error);
