@@ -53,8 +53,10 @@ impl Call {
         }
     }
 
-    /// Asks for a lease without waiting: the way of a call that finds an idle connection. A place in
-    /// the queue if it has to be waited for.
+    /// Asks for a lease without waiting, unless the caller has reserved one: the way of a call that finds
+    /// an idle connection. A place in the queue if it has to be waited for.
+    ///
+    /// Keeps to the request's deadline from now on, in further attempts too.
     #[inline]
     pub(crate) fn ask(
         &mut self,
@@ -62,16 +64,13 @@ impl Call {
         request: &Outgoing,
         lease: &mut Option<Lease>,
     ) -> Result<Option<InQueue>, KeepAliveError> {
-        self.heed_deadline(request);
-        pool.demand_into(self.demand(), lease)
-    }
-
-    /// Keeps to the request's deadline from now on, in further attempts too.
-    #[inline]
-    pub(crate) fn heed_deadline(&mut self, request: &Outgoing) {
         let extensions = request.as_ref().map(Request::extensions);
         let deadline = extensions.and_then(|extensions| extensions.get::<Deadline>());
         self.deadline = deadline.map(|deadline| deadline.instant());
+        if lease.is_some() {
+            return Ok(None);
+        }
+        pool.demand_into(self.demand(), lease)
     }
 
     /// Hands the request to hyper.

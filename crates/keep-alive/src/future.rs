@@ -68,15 +68,10 @@ impl KeepAliveFuture {
         if spans::is_heard() {
             return Self::told(call, pool, request, lease, waited);
         }
-        let mut place = None;
-        if lease.is_none() {
-            place = match call.ask(pool, request, &mut lease) {
-                Ok(place) => place,
-                Err(error) => return Self::failed(error),
-            };
-        } else {
-            call.heed_deadline(request);
-        }
+        let place = match call.ask(pool, request, &mut lease) {
+            Ok(place) => place,
+            Err(error) => return Self::failed(error),
+        };
         if let Some(clean) = lease.as_mut().filter(|lease| lease.is_clean()) {
             let tunnel = call.send(request, clean);
             return Self(State::Sending(Hit {
@@ -117,18 +112,13 @@ impl KeepAliveFuture {
     ) -> Self {
         let mut span = call.span(pool, request);
         span.waited(waited);
-        let mut place = None;
-        if lease.is_none() {
-            place = match call.ask(pool, request, &mut lease) {
-                Ok(place) => place,
-                Err(error) => {
-                    span.refused(&error);
-                    return Self::failed(error);
-                }
-            };
-        } else {
-            call.heed_deadline(request);
-        }
+        let place = match call.ask(pool, request, &mut lease) {
+            Ok(place) => place,
+            Err(error) => {
+                span.refused(&error);
+                return Self::failed(error);
+            }
+        };
         Self::running(call, pool, request, Demanded::of(lease, place), span)
     }
 
