@@ -88,7 +88,7 @@ table! {
     CONNECTIONS_LIMIT = Gauge Count "http_client_connections_limit" "http.client.connections_limit"
         [] &[], "The maximum of connections, of a group the sum of its origins'; absent until it is told, 0 once it is forgotten.";
     REQUESTS_LIMIT = Gauge Count "http_client_requests_limit" "http.client.requests_limit"
-        [] &[], "The most requests in flight at once: the maximum of connections times what one carries, streams of HTTP/2.";
+        [] &[], "The most requests in flight at once: the maximum of connections times what an open one carries, streams of HTTP/2.";
     CONNECTIONS_RECOMMENDED = Gauge Count "http_client_connections_recommended" "http.client.connections_recommended"
         [] &[], "Connections with which one request in a hundred would wait, from the load of five minutes; off by default.";
     ACTIVE_REQUESTS = Gauge Count "http_client_active_requests" "http.client.active_requests"

@@ -97,7 +97,7 @@ impl PoolMetrics {
         let series = &origin.series;
         series.load.set_room(self.requests_limit_of(origin));
         let (span, totals) = series.load.lately(Instant::now(), series.totals())?;
-        advise(&totals, span, self.limit_of(origin), series.each_carries())
+        advise(&totals, span, self.limit_of(origin), series.each_carried())
     }
 
     /// The limit in requests.

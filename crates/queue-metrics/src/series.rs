@@ -24,7 +24,7 @@ pub(crate) struct OriginSeries {
     pub(crate) limit: Limit,
     /// What the connections of many streams carry, all together.
     pub(crate) streams: Level,
-    /// What each of them carried when there was one last.
+    /// About what each of them carried when there was one last.
     carried: AtomicU64,
     /// Grants of a connection that had served before, and of one that had not: every grant is one.
     pub(crate) reused: AtomicU64,
@@ -132,15 +132,24 @@ impl OriginSeries {
         self.lifetimes.record(age);
     }
 
-    /// How many requests a connection carries at once: the mean of those that are open, or what it
-    /// was when one was.
+    /// How many requests a connection carries at once: the mean of those that are open. Without any,
+    /// nobody knows that it is more than one.
     pub(crate) fn each_carries(&self) -> u64 {
-        let open = self.taking();
-        if open > 0 {
-            let each = self.streams.get().div_ceil(open).max(1);
-            self.carried.store(each, Relaxed);
+        let (streams, open) = (self.streams.get(), self.taking());
+        if streams == 0 || open == 0 {
+            return 1;
         }
-        self.carried.load(Relaxed)
+        let each = streams.div_ceil(open);
+        self.carried.store(each, Relaxed);
+        each
+    }
+
+    /// The same, and without any what it was about when there was one: good enough for advice.
+    pub(crate) fn each_carried(&self) -> u64 {
+        match self.taking() {
+            0 => self.carried.load(Relaxed),
+            _ => self.each_carries(),
+        }
     }
 
     /// What happened until now, but for what [`Load`] knows itself.

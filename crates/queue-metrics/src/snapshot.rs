@@ -37,8 +37,8 @@ pub struct OriginStats {
     pub server_port: u16,
     /// The limit that was told; of a group, the sum of its origins' limits.
     pub limit: Option<u64>,
-    /// The most requests in flight at once: the limit times what a connection carries, which is one
-    /// for HTTP/1.
+    /// The most requests in flight at once: the limit times what an open connection carries on
+    /// average, which is one for HTTP/1 and while none is open.
     pub requests_limit: Option<u64>,
     /// Connections established: active and idle ones.
     pub open: u64,

@@ -366,7 +366,8 @@ fn the_limit_in_requests_is_that_of_connections_times_what_each_carries() {
     streams_changed(100, 150);
     assert_eq!(told(), Some(300));
     tell.closed(1, CloseReason::PeerClose);
-    tell.closed(2, CloseReason::PeerClose);
     streams_changed(150, 0);
-    assert_eq!(told(), Some(300), "until another is opened");
+    assert_eq!(told(), Some(4), "the one that is left carries none");
+    tell.closed(2, CloseReason::PeerClose);
+    assert_eq!(told(), Some(4), "nobody knows what the next carries");
 }
