@@ -26,7 +26,7 @@ use crate::erased::ErasedBody;
 use crate::guarded::GuardedIo;
 use crate::origin_pool::{OriginPool, Place};
 use crate::protocol::Http2Options;
-use crate::sender::Streams;
+use crate::streams::{Door, Streams};
 
 type Io<I> = GuardedIo<I, Place>;
 type Frames = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -44,8 +44,9 @@ pub(crate) struct Http2Driver<I>
 where
     I: Read + Write + Unpin + Send + 'static,
 {
-    /// Hands requests over; gone once the peer takes no more.
+    /// Hands requests over; gone once the peer takes no more, and dropped behind the door.
     requests: Option<Connection<Io<I>, ErasedBody, Catch>>,
+    door: Door,
     frames: Frames,
     /// As the engine knows it; `None` if somebody else has told it.
     streams: Option<usize>,
@@ -85,6 +86,7 @@ where
     let (sender, requests) = builder.handshake(io).await?;
     let mut driver = Http2Driver {
         requests: Some(requests),
+        door: Door::default(),
         frames: catch.caught(),
         streams: None,
         refused: None,
@@ -94,7 +96,7 @@ where
         ended: false,
     };
     let streams = poll_fn(|cx| driver.poll_first_word(cx)).await?;
-    Ok((sender, streams, driver))
+    Ok((Streams::new(sender, driver.door.clone()), streams, driver))
 }
 
 impl<I> Http2Driver<I>
@@ -142,8 +144,13 @@ where
         // First: a lease that finds its sender closed would have no better reason.
         self.retire(&result);
         // What it leaves behind lets the frames end when the last stream has.
-        self.requests = None;
+        self.drop_requests();
         Poll::Ready(result)
+    }
+
+    fn drop_requests(&mut self) {
+        let requests = self.requests.take();
+        self.door.with(|| drop(requests));
     }
 
     /// The peer takes no more requests, or the connection is lost: those on their way go on as far as
@@ -229,6 +236,7 @@ where
     fn drop(&mut self) {
         // Only a runtime that ends drops a driver that was not told to end.
         self.conn.set_reason(CloseReason::Shutdown);
+        self.drop_requests();
     }
 }
 

@@ -122,6 +122,7 @@ mod service;
 mod shared;
 mod spans;
 mod stats;
+mod streams;
 mod total;
 mod upload;
 mod waiting;

@@ -8,12 +8,13 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::{TrySendError, http1};
 use sync_wrapper::SyncWrapper;
 
 use crate::erased::ErasedBody;
 use crate::origin_pool::OriginPool;
 use crate::request::{self, Replay};
+use crate::streams::Streams;
 use crate::upload::Upload;
 
 /// What became of a request that was handed to hyper.
@@ -24,9 +25,6 @@ pub(crate) type Outgoing = Option<Request<ErasedBody>>;
 
 /// HTTP/1's sender, which sends one request at a time.
 pub(crate) type OneByOne = http1::SendRequest<ErasedBody>;
-
-/// HTTP/2's sender, of which each stream has a clone.
-pub(crate) type Streams = http2::SendRequest<ErasedBody>;
 
 /// HTTP/2's sender for one stream, and the request body that is or was on it.
 struct OneStream {
@@ -49,7 +47,7 @@ pub(crate) fn one_by_one(sender: OneByOne) -> Sender {
 pub(crate) fn stream(streams: Streams) -> Sender {
     let upload = None;
     with(OneStream { streams, upload }, |one, request| {
-        one.streams.try_send_request(request)
+        one.streams.send(request)
     })
 }
 

@@ -7,7 +7,8 @@ use tollgate_admission::ResourceId;
 
 use super::Inner;
 use crate::conn::Conn;
-use crate::sender::{self, OneByOne, Sender, Streams};
+use crate::sender::{self, OneByOne, Sender};
+use crate::streams::Streams;
 
 pub(crate) struct Entry {
     pub(crate) resource: ResourceId,
