@@ -40,7 +40,7 @@ const ROWS: [Row; 6] = [
     Row("bare", None),
     Row("origin", Some((1.10, 0.0))),
     Row("pool", Some((1.20, 0.0))),
-    Row("client", Some((1.20, 0.0))),
+    Row("client", Some((1.25, 0.0))),
     Row("legacy", None),
     Row("reqwest", None),
 ];
