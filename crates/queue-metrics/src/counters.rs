@@ -1,6 +1,13 @@
 //! What a count is made of: relaxed atomics.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// A time as counters add it up.
+#[inline]
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// A value that goes up and down. Events of different tasks can overtake each other, so it may be
 /// negative for a moment; it reads as zero then.

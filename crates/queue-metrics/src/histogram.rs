@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use metrics::IntoF64;
 
+use crate::counters;
 use crate::names::{LIFETIME_BUCKETS, WAIT_BUCKETS};
 use crate::snapshot::Distribution;
 
@@ -101,7 +102,7 @@ impl Histogram {
     }
 
     pub(crate) fn record(&self, sample: Duration) {
-        let nanos = u64::try_from(sample.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = counters::nanos(sample);
         if nanos == 0 {
             self.zeros.fetch_add(1, Ordering::Relaxed);
             return;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::advice::Totals;
+use crate::counters::nanos;
 
 /// What advice looks back on: long enough for a thousand requests at a few a second, short enough to
 /// follow the day.
@@ -94,10 +95,6 @@ impl Load {
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         history.remember(now, totals)
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug, Default)]

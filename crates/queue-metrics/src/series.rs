@@ -6,7 +6,7 @@ use std::time::Duration;
 use tollgate_core::{CloseReason, ConnectErrorKind, DialInfo, RefuseReason};
 
 use crate::advice::Totals;
-use crate::counters::{Level, Queue, Tally};
+use crate::counters::{Level, Queue, Tally, nanos};
 use crate::histogram::Histogram;
 use crate::limit::Limit;
 use crate::load::Load;
@@ -161,7 +161,7 @@ impl OriginSeries {
             arrivals: self.waits.distribution().count + self.queued.len() + full,
             granted: self.reused.load(Relaxed) + self.fresh.load(Relaxed),
             uses: uses.count,
-            use_nanos: u64::try_from(uses.sum.as_nanos()).unwrap_or(u64::MAX),
+            use_nanos: nanos(uses.sum),
             ..Totals::default()
         }
     }
