@@ -104,7 +104,7 @@ async fn balance(services: &[OriginClient], replicas: &[Plain]) -> Result<(), Bo
     Ok(())
 }
 
-/// Twenty at once to one replica, without a queue: what finds no connection free is told so at once.
+/// Twenty at once to one replica, without a queue: what finds no connection free fails at once.
 async fn shed(client: &Client, service: OriginClient) -> Result<(), BoxError> {
     // A balancer keeps its services ready, and with each a connection, until it is gone.
     let origin = service.origin().to_string();

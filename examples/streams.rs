@@ -43,7 +43,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     let four = std::num::NonZeroUsize::MIN.saturating_add(3);
     let ours = Client::builder()
         .protocol(Protocol::Http2)
-        .http2(tollgate::Http2Options::new().max_connections_per_origin(four))
+        .http2(tollgate::Http2Options::new().max_http2_connections(four))
         .build()?;
     let ours = measure("tollgate", ours, &server).await?;
 

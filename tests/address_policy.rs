@@ -13,7 +13,7 @@ use tollgate_dial::{AddrPolicy, DialFailure, DialLayer};
 use tower::{Layer, ServiceExt, service_fn};
 
 #[tokio::test(start_paused = true)]
-async fn a_stale_answer_is_held_against_the_policy_as_a_fresh_one_is() {
+async fn stale_dns_answer_obeys_the_address_policy() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     let backend = service_fn(move |_| {

@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use http_body_util::BodyExt;
-use scenario::{CALLERS, GRACE, Who};
-use tokio::time::sleep;
+use scenario::{CALLERS, GRACE, Looks, Who};
+use tokio::time::{Instant, sleep};
 use tollgate::cached_dns::Hickory;
-use tollgate::{Client, CloseReason};
+use tollgate::{Body, Client, CloseReason, LongLived};
 use tollgate_testing::Plain;
 use tollgate_testing::dns::{Answer, DnsServer, Query, RecordType};
 
 const TTL: u32 = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_traffic_follows_its_name_within_ttl_and_two_seconds_and_no_request_fails() {
+async fn blue_green_moves_traffic_within_the_ttl() {
     let others = join(
         scenario::run(Who::Reqwest, TTL),
         scenario::run(Who::Legacy, TTL),
@@ -71,9 +71,9 @@ fn answer(upstreams: &[Plain]) -> Answer {
 
 /// Requests all the time, from so many callers, for so long.
 async fn load(client: &Client, uri: &str, callers: usize, lasts: Duration) {
-    let end = tokio::time::Instant::now() + lasts;
+    let end = Instant::now() + lasts;
     join_all((0..callers).map(|_| async {
-        while tokio::time::Instant::now() < end {
+        while Instant::now() < end {
             let response = client.get(uri).await.unwrap();
             response.into_body().collect().await.unwrap();
         }
@@ -91,7 +91,7 @@ fn left(client: &Client, uri: &str) -> u64 {
 const SECS_5: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn new_connections_spread_over_the_addresses_and_the_cap_is_the_origin_s_and_not_theirs() {
+async fn connections_spread_over_addresses_under_one_cap() {
     let all = upstreams(10, 4).await;
     let dns = DnsServer::start().await;
     dns.set("spread.internal", answer(&all));
@@ -105,7 +105,7 @@ async fn new_connections_spread_over_the_addresses_and_the_cap_is_the_origin_s_a
 }
 
 #[tokio::test]
-async fn an_answer_in_another_order_or_shrunk_for_a_moment_moves_nothing() {
+async fn reordered_or_briefly_shrunk_answer_moves_nothing() {
     let all = upstreams(20, 2).await;
     let dns = DnsServer::start().await;
     let (first, both) = (answer(&all[..1]), answer(&all));
@@ -129,7 +129,7 @@ async fn an_answer_in_another_order_or_shrunk_for_a_moment_moves_nothing() {
 }
 
 #[tokio::test]
-async fn a_server_that_shows_a_few_of_many_addresses_does_not_turn_the_pool_over() {
+async fn partial_answers_do_not_turn_the_pool_over() {
     let all = upstreams(30, 8).await;
     let dns = DnsServer::start().await;
     let samples: Vec<Answer> = all.chunks(2).map(answer).collect();
@@ -149,7 +149,7 @@ async fn a_server_that_shows_a_few_of_many_addresses_does_not_turn_the_pool_over
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_found_any_more_keeps_the_connections_that_work() {
+async fn nxdomain_keeps_working_connections() {
     let all = upstreams(40, 1).await;
     let dns = DnsServer::start().await;
     dns.set("lost.internal", answer(&all));
@@ -163,7 +163,7 @@ async fn a_name_that_is_not_found_any_more_keeps_the_connections_that_work() {
 }
 
 #[tokio::test]
-async fn an_invalidation_moves_all_connections_with_the_first_answer_and_a_group_at_a_time() {
+async fn an_invalidation_moves_connections_group_by_group() {
     let all = upstreams(50, 2).await;
     let dns = DnsServer::start().await;
     dns.set("told.internal", answer(&all[..1]).ttl(300));
@@ -177,22 +177,23 @@ async fn an_invalidation_moves_all_connections_with_the_first_answer_and_a_group
     names.refresh("told.internal");
     let moving = load(&client, &uri, 16, Duration::from_millis(1500));
     let mut lives = Vec::new();
+    let mut looks = Looks::at(&all[0]);
     let watching = async {
-        while all[0].stats().live > 0 {
-            lives.push(all[0].stats().live);
+        while looks.live > 0 {
             sleep(Duration::from_millis(10)).await;
+            looks.look(&all[0]);
+            lives.push(looks.live);
         }
     };
     join(moving, watching).await;
     assert_eq!(left(&client, &uri), 16);
-    let falls = lives.windows(2).map(|pair| pair[0].saturating_sub(pair[1]));
-    assert!(falls.max().unwrap() <= 4, "an eighth at a time: {lives:?}");
+    assert!(looks.most_closed <= 4, "an eighth at a time: {lives:?}");
     lives.dedup();
     assert!(lives.len() >= 5, "{lives:?}");
 }
 
 #[tokio::test]
-async fn another_name_with_the_same_address_keeps_its_connections() {
+async fn other_name_with_same_address_keeps_connections() {
     let all = upstreams(60, 2).await;
     let dns = DnsServer::start().await;
     for name in ["moves.internal", "stays.internal"] {
@@ -211,4 +212,59 @@ async fn another_name_with_the_same_address_keeps_its_connections() {
     all[0].settled(|stats| stats.live == 4).await;
     sleep(Duration::from_millis(500)).await;
     assert_eq!((left(&client, &moves), left(&client, &stays)), (4, 0));
+}
+
+/// Nothing but exchanges that last went to the name: its answer is kept fresh for them, too.
+#[tokio::test]
+async fn connections_for_exchanges_that_last_follow_their_name() {
+    let all = upstreams(70, 2).await;
+    let dns = DnsServer::start().await;
+    dns.set("lasting.internal", answer(&all[..1]));
+    let hickory = Hickory::with_nameservers([dns.addr()]).unwrap();
+    let client = Client::builder().resolver(hickory);
+    let client = client.max_long_lived_per_origin(8).build().unwrap();
+    let uri = format!("http://lasting.internal:{}/", all[0].addr().port());
+    let watch = || {
+        let request = http::Request::get(&uri).extension(LongLived);
+        client.request(request.body(Body::default()).unwrap())
+    };
+    let held = join_all((0..8).map(|_| watch())).await;
+    assert_eq!(all[0].stats().live, 8);
+    dns.set("lasting.internal", answer(&all[1..]));
+    for answered in held {
+        answered.unwrap().into_body().collect().await.unwrap();
+    }
+    all[0].settled(|stats| stats.live == 0).await;
+    let stats = client.long_lived_stats(&uri).unwrap();
+    assert_eq!(stats.closed_for(CloseReason::AddressGone), 8);
+    watch().await.unwrap();
+    assert_eq!(all[1].stats().accepted, 1);
+}
+
+/// An exchange that lasts ends in peace, and its connection is used for no other.
+#[tokio::test]
+async fn both_pools_leave_an_address_that_is_gone() {
+    let all = upstreams(80, 2).await;
+    let dns = DnsServer::start().await;
+    dns.set("both.internal", answer(&all[..1]).ttl(300));
+    let hickory = Hickory::with_nameservers([dns.addr()]).unwrap();
+    let client = Client::builder().resolver(hickory).max_connections_total(4);
+    let client = client.max_long_lived_per_origin(2).build().unwrap();
+    let uri = format!("http://both.internal:{}/", all[0].addr().port());
+    let watch = || {
+        let request = http::Request::get(&uri).extension(LongLived);
+        client.request(request.body(Body::default()).unwrap())
+    };
+    let held = watch().await.unwrap();
+    load(&client, &uri, 2, Duration::from_millis(100)).await;
+    dns.set("both.internal", answer(&all[1..]).ttl(300));
+    let names = client.dns().unwrap();
+    names.invalidate("both.internal");
+    names.refresh("both.internal");
+    all[0].settled(|stats| stats.live == 1).await;
+    held.into_body().collect().await.unwrap();
+    all[0].settled(|stats| stats.live == 0).await;
+    let lasting = client.long_lived_stats(&uri).unwrap();
+    assert_eq!(left(&client, &uri), 2);
+    assert_eq!(lasting.closed_for(CloseReason::AddressGone), 1);
 }

@@ -3,14 +3,13 @@
 use tollgate::cached_dns::Hickory;
 use tollgate::tls::TlsOptions;
 use tollgate::{Client, ClientBuilder};
-use tollgate_testing::DnsServer;
 use tollgate_testing::dns::Answer;
-
-use crate::tls;
+use tollgate_testing::tls::{Authority, Server};
+use tollgate_testing::{DnsServer, Listener};
 
 pub(crate) struct Site {
     pub(crate) client: Client,
-    pub(crate) server: tls::Running,
+    pub(crate) server: Listener,
     _dns: DnsServer,
 }
 
@@ -18,8 +17,8 @@ impl Site {
     /// `billing.internal` is the server, `mallory.internal` is it under a name that its certificate
     /// has not, `gone.internal` is nowhere. The client has one connection, and one may wait for it.
     pub(crate) async fn start(options: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
-        let authority = tls::Authority::new();
-        let server = tls::Server::new(authority.issue("billing.internal"));
+        let authority = Authority::new();
+        let server = Server::new(authority.issue("billing.internal"));
         let dns = DnsServer::start().await;
         for name in ["billing.internal", "mallory.internal"] {
             dns.set(name, Answer::addrs([[127, 0, 0, 1].into()]));
@@ -33,7 +32,7 @@ impl Site {
             .max_waiting(1);
         Self {
             client: options(client).build().unwrap(),
-            server: server.start().await,
+            server: server.start(),
             _dns: dns,
         }
     }

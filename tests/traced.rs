@@ -6,9 +6,6 @@
 #[allow(dead_code, reason = "shared with other tests")]
 mod listener;
 mod site;
-#[path = "../crates/tollgate/tests/support/tls.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
-mod tls;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -25,7 +22,7 @@ const SECRET: &str = "hunter2";
 impl Site {
     /// A request that is secret all over.
     async fn call(&self, host: &str) -> Result<Bytes, Error> {
-        let to = format!("{host}:{}", self.server.addr.port());
+        let to = format!("{host}:{}", self.server.addr().port());
         let request = Request::get(format!(
             "https://user:{SECRET}@{to}/{SECRET}?token={SECRET}"
         ))
@@ -73,7 +70,8 @@ fn a_client_traces_what_happens_and_no_secret() {
         ("tollgate::dns", "resolver answered"),
         ("tollgate::dns", "resolver failed"),
     ] {
-        let said = |(by, fields): &&listener::Said| *by == target && fields["message"] == message;
+        let said =
+            |(by, fields): &&listener::EventRecord| *by == target && fields["message"] == message;
         let times = events.iter().filter(said).count();
         assert!(times > 0, "{target}: {message} in {events:#?}");
     }

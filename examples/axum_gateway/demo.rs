@@ -1,4 +1,4 @@
-//! What the example shows when it is not told where to listen.
+//! The demonstration, without an address to listen on.
 
 use std::io::Write;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub(crate) async fn run(client: Client, metrics: Metrics) -> Result<(), BoxError
     let here: Uri = format!("http://{}/", listener.local_addr()?).parse()?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let stopped = async {
-        // Told to stop, or the one who could tell is gone: either way.
+        // Asked to stop, or the sender is gone: either way.
         let _told_or_gone = stopped.await;
     };
     let gateway = proxy::serve(listener, client.clone(), upstream.clone(), stopped, LIMIT);

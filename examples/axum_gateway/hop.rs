@@ -1,4 +1,4 @@
-//! Which headers go on, and which a proxy says itself (RFC 9110 section 7.6).
+//! The headers that are forwarded, and those of the proxy itself (RFC 9110 section 7.6).
 
 use std::net::IpAddr;
 
@@ -11,14 +11,15 @@ use http_body::Body;
 
 use crate::target;
 
-/// What `Via` calls this gateway.
+/// The name of this gateway in `Via`.
 const NAME: &str = "tollgate";
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What goes on although `Connection` names it. A sender may not name what is meant for all
-/// recipients, and one who does wants the upstream not to see what another proxy said of him.
+/// The headers that are forwarded although `Connection` names them. A sender may not name what is
+/// meant for all recipients, and one who does wants the upstream not to see what another proxy said
+/// of him.
 const NOT_TO_BE_NAMED: [HeaderName; 7] = [
     AUTHORIZATION,
     CONTENT_LENGTH,
@@ -69,7 +70,7 @@ pub(crate) fn request<B: Body>(request: &mut Request<B>, peer: IpAddr) -> Result
 pub(crate) fn response<B>(response: &mut Response<B>) -> Result<(), StatusCode> {
     let (status, version) = (response.status(), response.version());
     let headers = response.headers_mut();
-    // `Upgrade` was not forwarded, so nobody has asked for other protocols.
+    // `Upgrade` was not forwarded, so no other protocol was asked for.
     if status == StatusCode::SWITCHING_PROTOCOLS || is_coded(headers) {
         return Err(StatusCode::BAD_GATEWAY);
     }
@@ -103,15 +104,16 @@ fn count_down<B>(request: &mut Request<B>) -> Result<(), StatusCode> {
     Ok(())
 }
 
-/// Whether the body is in a transfer coding that hyper does not undo: any but `chunked`, once. The
-/// header that names it ends here, so the body would be taken for what it is not.
+/// Returns true if the body is in a transfer coding that hyper does not undo: any but `chunked`,
+/// once. The header that names it ends here, so the body would be taken for what it is not.
 fn is_coded(headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
     let plain = |line: &HeaderValue| line.as_bytes().eq_ignore_ascii_case(b"chunked");
     !lines.next().is_none_or(plain) || lines.next().is_some()
 }
 
-/// What concerns one connection only, and what `Connection` says concerns it only (RFC 9110 section
+/// Removes the headers that concern one connection only, and those that `Connection` names (RFC
+/// 9110 section
 /// 7.6.1). hyper frames the message anew, so `Transfer-Encoding` goes too; `Content-Length` stays,
 /// but not beside it, where it is not the body's (RFC 9112 section 6.3).
 fn remove_hop_by_hop(headers: &mut HeaderMap) {

@@ -4,14 +4,14 @@
 //! axum_gateway --listen 127.0.0.1:8080 --upstream http://127.0.0.1:9000 --ops 127.0.0.1:9100
 //! ```
 //!
-//! It runs until SIGTERM or ctrl-c, then lets exchanges end (`--drain`) and says how many it had to
+//! It runs until SIGTERM or ctrl-c, then lets exchanges end (`--drain`) and prints how many it had to
 //! cut or refuse. Without arguments it shows itself with an upstream of its own.
 //!
 //! Choices:
 //!
 //! - Bodies are handed on frame by frame; nothing is collected. A response that breaks off behind
 //!   the gateway breaks off in front of it, which callers of HTTP/1.0 can tell by a length only. A
-//!   caller that leaves cancels its exchange.
+//!   caller that disconnects cancels its exchange.
 //! - Hop-by-hop headers end here, both ways, and so do those that `Connection` names, but for a few
 //!   that it may not name. `TE: trailers` is said anew. `Upgrade` is not forwarded, so upstreams
 //!   answer as if it had not been asked for.
@@ -22,7 +22,7 @@
 //! - `OPTIONS *` asks the upstream, not the gateway, unless `Max-Forwards` is 0: OPTIONS is then a 204
 //!   from here, and TRACE a 501. Requests without one good `Host` are refused.
 //! - hyper frames each message anew. A body in another transfer coding than `chunked`, or in it more
-//!   than once, and a switch of protocols that nobody asked for, are refused rather than passed on
+//!   than once, and a switch of protocols that was not asked for, are refused rather than passed on
 //!   as something else.
 //! - 504 if a clock ended it, 503 if nothing was sent and another attempt may fare better (with
 //!   `Retry-After` if the queue was full), 502 otherwise. The body names the kind, not the upstream.
@@ -57,10 +57,10 @@ const DRAIN: u64 = 10;
 /// A reverse proxy; without arguments, a demonstration of one.
 #[derive(Parser)]
 struct Options {
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(long, requires = "upstream")]
     listen: Option<SocketAddr>,
-    /// Where requests go: scheme, host and port.
+    /// The upstream: scheme, host and port.
     #[arg(long, requires = "listen")]
     upstream: Option<Uri>,
     /// The most connections to the upstream.
@@ -69,10 +69,10 @@ struct Options {
     /// Seconds from a request to the head of its response, with its upload and its wait.
     #[arg(long, default_value_t = 300)]
     response_timeout: u64,
-    /// Seconds that exchanges in progress have to end, once it is told to stop.
+    /// Seconds that exchanges in progress have to end, once it is asked to stop.
     #[arg(long, default_value_t = DRAIN)]
     drain: u64,
-    /// Where `/metrics` and `/stats` are answered; nowhere without.
+    /// The address of `/metrics` and `/stats`; off without.
     #[arg(long)]
     ops: Option<SocketAddr>,
     /// Be an upstream that sends bodies back instead, here.

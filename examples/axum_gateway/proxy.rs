@@ -20,10 +20,10 @@ use tower::BoxError;
 
 use crate::{hop, target};
 
-/// How long callers have, once the pool is drained, to be told: a second, on top of the limit.
+/// The time that callers have, once the pool is drained, to get an answer: a second, on top of the limit.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What the handlers share.
+/// The state that handlers share.
 #[derive(Clone)]
 struct Gateway {
     client: Client,
@@ -31,12 +31,12 @@ struct Gateway {
     refused: Arc<AtomicUsize>,
 }
 
-/// What became of those who were still there when the time was over.
+/// The outcome for callers that were still there when the time was over.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Drained {
     /// Exchanges with the upstream that were cut.
     pub(crate) cut: usize,
-    /// Requests that still waited for a connection, and were told so.
+    /// Requests that still waited for a connection, and were answered so.
     pub(crate) refused: usize,
 }
 
@@ -80,7 +80,7 @@ pub(crate) async fn serve(
         ended = &mut server => Some(ended),
         _ = stopped => timeout(limit, &mut server).await.ok(),
     };
-    // The callers first, the pool after them: nobody is refused who was let in.
+    // The callers first, the pool after them: no request that was accepted is refused.
     let cut = client.drain(Duration::ZERO).await;
     if ended.is_none() {
         ended = timeout(LAST_WORDS, &mut server).await.ok();
@@ -112,7 +112,7 @@ async fn proxy(
         Ok(response) => response,
         Err(error) => {
             // One that was cut, and came back to be sent again, is among those cut.
-            if error.kind() == ErrorKind::Draining && error.timings().attempts == 0 {
+            if error.kind() == ErrorKind::Closed && error.timings().attempts == 0 {
                 gateway.refused.fetch_add(1, Relaxed);
             }
             return failure(&error);
@@ -130,7 +130,7 @@ async fn proxy(
     response
 }
 
-/// What a caller is told: the kind, and nothing of what lies behind the gateway.
+/// Returns the response for a failure: its kind, and nothing of the servers behind the gateway.
 fn failure(error: &Error) -> Response {
     tracing::warn!(%error, "no response");
     let kind = error.kind();
@@ -146,7 +146,7 @@ fn status(error: &Error) -> StatusCode {
         ErrorKind::InvalidRequest => StatusCode::BAD_REQUEST,
         _ if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
         // Nothing was sent: another instance may be asked. Else the upstream may have acted.
-        ErrorKind::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Closed => StatusCode::SERVICE_UNAVAILABLE,
         _ if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_GATEWAY,
     }

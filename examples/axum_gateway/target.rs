@@ -36,7 +36,7 @@ pub(crate) fn host<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Statu
     }
 }
 
-/// Empty is what a caller says whose URI has no authority.
+/// Empty if the caller's URI has no authority.
 fn is_host(value: &HeaderValue) -> bool {
     let authority = || Authority::try_from(value.as_bytes());
     value.is_empty() || authority().is_ok_and(|host| without_user(&host) == host.as_str())

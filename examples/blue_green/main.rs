@@ -2,7 +2,7 @@
 //! callers. `tollgate::Client` beside reqwest and hyper-util's legacy client, each with its defaults;
 //! the two resolve by hickory with its own. Two seconds after the TTL the old upstream is switched off.
 //!
-//! `blue_green [TTL in seconds, 2 unless told]` prints a table, and fails if Tollgate lost a request
+//! `blue_green [TTL in seconds, by default 2]` prints a table, and fails if Tollgate lost a request
 //! or left traffic behind.
 
 mod scenario;

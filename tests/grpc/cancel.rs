@@ -13,11 +13,11 @@ use crate::server::Upstream;
 const SOON: Duration = Duration::from_millis(50);
 
 async fn both() -> [Upstream; 2] {
-    [Upstream::plain().await, Upstream::tls().await]
+    [Upstream::plain().await, Upstream::tls()]
 }
 
 #[tokio::test]
-async fn a_unary_call_that_is_dropped_ends_on_the_server_and_the_connection_stays() {
+async fn a_cancelled_unary_call_keeps_the_connection() {
     for upstream in both().await {
         let client = upstream.client();
         let mut greeter = upstream.greeter_over(&client);
@@ -32,7 +32,7 @@ async fn a_unary_call_that_is_dropped_ends_on_the_server_and_the_connection_stay
 }
 
 #[tokio::test]
-async fn a_server_s_stream_that_is_dropped_is_reset_and_the_others_go_on() {
+async fn a_cancelled_stream_is_reset_alone() {
     for upstream in both().await {
         let client = upstream.client();
         let mut greeter = upstream.greeter_over(&client);
@@ -68,7 +68,7 @@ async fn a_server_s_stream_that_is_dropped_is_reset_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_client_s_stream_that_is_dropped_is_reset() {
+async fn dropped_client_stream_is_reset() {
     for upstream in both().await {
         let client = upstream.client();
         let mut greeter = upstream.greeter_over(&client);
@@ -100,7 +100,7 @@ async fn a_chat_that_is_dropped_is_reset() {
 }
 
 #[tokio::test]
-async fn fifty_calls_that_are_dropped_at_any_moment_leave_every_gauge_at_zero() {
+async fn fifty_cancelled_calls_leave_every_gauge_at_zero() {
     for upstream in both().await {
         let client = upstream.client();
         for micros in (0..5_000).step_by(100) {
@@ -128,7 +128,7 @@ async fn fifty_calls_that_are_dropped_at_any_moment_leave_every_gauge_at_zero() 
 /// The answer of a chat is dropped while its caller could still say something. hyper resets a stream
 /// whose head has come only when both of its directions are given up.
 #[tokio::test]
-async fn a_chat_whose_answer_is_dropped_is_reset_though_more_could_be_said() {
+async fn a_dropped_streaming_response_resets_the_stream() {
     for upstream in both().await {
         let client = upstream.client();
         let mut greeter = upstream.greeter_over(&client);

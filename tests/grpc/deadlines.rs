@@ -12,7 +12,7 @@ use crate::server::Upstream;
 
 const LIMIT: Duration = Duration::from_millis(150);
 /// What a call may be late on a busy machine.
-const LATE: Duration = Duration::from_millis(100);
+const LATE: Duration = Duration::from_millis(500);
 
 fn hello(text: &str) -> Request<Hello> {
     Request::new(Hello::new(text))
@@ -28,8 +28,8 @@ fn assert_took(started: Instant, limit: Duration) {
 }
 
 #[tokio::test]
-async fn a_call_s_deadline_reaches_the_server_as_it_was_set() {
-    for upstream in [Upstream::plain().await, Upstream::tls().await] {
+async fn call_deadline_reaches_the_server_as_set() {
+    for upstream in [Upstream::plain().await, Upstream::tls()] {
         let client = upstream.client();
         let mut greeter = upstream.greeter_over(&client);
         let mut request = hello("timeout?");
@@ -42,7 +42,7 @@ async fn a_call_s_deadline_reaches_the_server_as_it_was_set() {
 }
 
 #[tokio::test]
-async fn the_server_s_deadline_exceeded_arrives_as_it_was_sent() {
+async fn servers_deadline_exceeded_status_arrives_unchanged() {
     let upstream = Upstream::plain().await;
     let client = upstream.client();
     let status = upstream
@@ -60,8 +60,8 @@ async fn the_server_s_deadline_exceeded_arrives_as_it_was_sent() {
 
 /// A server without a clock of its own, as hyper's is, so that the client's is the one that strikes.
 #[tokio::test]
-async fn a_call_ends_at_its_own_deadline_though_the_server_does_not() {
-    let upstream = Upstream::tls().await;
+async fn call_ends_at_deadline_though_server_hangs() {
+    let upstream = Upstream::tls();
     let client = upstream.client();
     let mut greeter = upstream.greeter_over(&client);
     greeter.say_hello(hello("hello")).await.unwrap();
@@ -85,8 +85,8 @@ async fn a_call_ends_at_its_own_deadline_though_the_server_does_not() {
 }
 
 #[tokio::test]
-async fn the_shorter_of_the_call_s_deadline_and_the_response_timeout_strikes() {
-    let upstream = Upstream::tls().await;
+async fn shorter_of_deadline_and_response_timeout_strikes() {
+    let upstream = Upstream::tls();
     let client = upstream.client_with(|builder| builder.response_timeout(LIMIT * 3));
     let mut greeter = upstream.greeter_over(&client);
     greeter.say_hello(hello("hello")).await.unwrap();
@@ -101,11 +101,11 @@ async fn the_shorter_of_the_call_s_deadline_and_the_response_timeout_strikes() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_passes_in_the_queue_is_deadline_exceeded() {
+async fn deadline_passed_in_queue_is_deadline_exceeded() {
     let upstream = Upstream::plain().await;
     let one = std::num::NonZeroUsize::MIN;
     let options = tollgate::Http2Options::new()
-        .max_connections_per_origin(one)
+        .max_http2_connections(one)
         .max_streams_per_connection(one);
     let client = upstream.client_with(|builder| builder.http2(options));
     let held = upstream
@@ -135,7 +135,7 @@ async fn a_deadline_that_passes_in_the_queue_is_deadline_exceeded() {
 }
 
 #[tokio::test]
-async fn a_stream_that_falls_silent_ends_at_the_body_idle_timeout() {
+async fn silent_stream_ends_at_the_body_idle_timeout() {
     let upstream = Upstream::plain().await;
     let client: Client = upstream.client_with(|builder| builder.body_idle_timeout(LIMIT));
     let mut greeter = upstream.greeter_over(&client);

@@ -57,18 +57,18 @@ async fn twenty_of_every_kind_share_one_connection(upstream: Upstream) {
 }
 
 #[tokio::test]
-async fn calls_of_every_kind_go_over_h2c_without_asking() {
+async fn every_grpc_kind_works_over_h2c() {
     twenty_of_every_kind_share_one_connection(Upstream::plain().await).await;
 }
 
 #[tokio::test]
-async fn calls_of_every_kind_go_over_tls_that_agrees_on_h2() {
-    twenty_of_every_kind_share_one_connection(Upstream::tls().await).await;
+async fn every_grpc_kind_works_over_tls_alpn() {
+    twenty_of_every_kind_share_one_connection(Upstream::tls()).await;
 }
 
 #[tokio::test]
-async fn a_status_arrives_with_its_message_details_and_metadata_from_head_and_trailers() {
-    for upstream in [Upstream::plain().await, Upstream::tls().await] {
+async fn status_arrives_whole_from_head_or_trailers() {
+    for upstream in [Upstream::plain().await, Upstream::tls()] {
         let client = upstream.client();
         let mut greeter = upstream.greeter_over(&client);
         let in_the_head = greeter.say_hello(Hello::new("fail")).await.unwrap_err();

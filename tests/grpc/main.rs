@@ -9,6 +9,3 @@ mod kinds;
 mod server;
 mod site;
 mod soak;
-#[path = "../../crates/tollgate/tests/support/tls.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
-mod tls;

@@ -4,31 +4,30 @@ use std::net::SocketAddr;
 
 use http::Uri;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinHandle;
 use tollgate::tls::{Alpn, TlsOptions};
 use tollgate::{Client, ClientBuilder, OriginStats, Protocol};
-use tollgate_testing::eventually;
+use tollgate_testing::tls::{Authority, Server};
+use tollgate_testing::{Listener, eventually, http2};
 use tonic::body::Body;
-use tonic::transport::Server;
+use tonic::transport;
 use tonic::transport::server::TcpIncoming;
 use tower::Service;
 
 use crate::greeter::{Greeter, GreeterClient};
-use crate::tls;
 
 /// A greeter that is served; stops when dropped.
 pub(crate) struct Upstream {
     pub(crate) greeter: Greeter,
     pub(crate) uri: Uri,
     _serving: Serving,
-    authority: Option<tls::Authority>,
+    authority: Option<Authority>,
 }
 
 enum Serving {
     Plain(JoinHandle<()>),
     #[expect(dead_code, reason = "kept, as it stops when dropped")]
-    Tls(tls::Running),
+    Tls(Listener),
 }
 
 impl Drop for Serving {
@@ -46,7 +45,7 @@ impl Upstream {
         let incoming = TcpIncoming::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let addr = incoming.local_addr().unwrap();
         let greeter = Greeter::default();
-        let server = Server::builder().add_service(greeter.clone());
+        let server = transport::Server::builder().add_service(greeter.clone());
         let server = server.serve_with_incoming(incoming);
         let server = tokio::spawn(async { server.await.unwrap() });
         Self {
@@ -58,28 +57,22 @@ impl Upstream {
     }
 
     /// Over TLS, where `h2` has to be agreed on by ALPN.
-    pub(crate) async fn tls() -> Self {
-        let authority = tls::Authority::new();
-        let acceptor = tls::Server::new(authority.issue("localhost")).acceptor();
+    pub(crate) fn tls() -> Self {
+        let authority = Authority::new();
         let greeter = Greeter::default();
         let service = greeter.clone();
-        let serving = tls::serve(move |stream| {
-            let (acceptor, service) = (acceptor.clone(), service.clone());
-            async move {
-                let stream = acceptor.accept(stream).await;
-                assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-                let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                    let mut greeter = service.clone();
-                    async move { greeter.call(request.map(Body::new)).await }
-                });
-                let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                let _ended = http.serve_connection(TokioIo::new(stream), service).await;
-            }
-        })
-        .await;
+        let serving = Server::new(authority.issue("localhost")).serving(move |stream| {
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+            let service = service.clone();
+            let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let mut greeter = service.clone();
+                async move { greeter.call(request.map(Body::new)).await }
+            });
+            http2::serve(stream, service)
+        });
         Self {
             greeter,
-            uri: format!("https://localhost:{}", serving.addr.port())
+            uri: format!("https://localhost:{}", serving.addr().port())
                 .parse()
                 .unwrap(),
             _serving: Serving::Tls(serving),

@@ -259,7 +259,7 @@ async fn ours() -> Outcome {
     let client = Client::builder()
         .protocol(Protocol::Http2)
         // As a channel has one.
-        .http2(Http2Options::new().max_connections_per_origin(NonZeroUsize::MIN))
+        .http2(Http2Options::new().max_http2_connections(NonZeroUsize::MIN))
         .resolver(world.resolver())
         .build()
         .unwrap();
@@ -277,7 +277,7 @@ async fn theirs() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stderr, reason = "the other's numbers stand beside ours")]
-async fn no_call_fails_while_the_server_restarts_twice_and_its_name_moves_once() {
+async fn no_call_fails_across_restarts_and_dns_change() {
     let (ours, theirs) = join(ours(), theirs()).await;
     eprintln!("tollgate {ours:#?}\nchannel {theirs:#?}");
     assert!(ours.calls.done >= CALLS, "{}", ours.calls.done);

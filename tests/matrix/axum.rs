@@ -95,7 +95,7 @@ async fn fetch_all(options: Options, names: &Names, upstream: &Plain) {
 }
 
 #[tokio::test]
-async fn pool_limit_holds_its_cap_for_all_handlers_together() {
+async fn pool_limit_holds_its_cap_across_handlers() {
     let (upstream, names) = (slow().await, Names::start().await);
     let options = Options {
         requests: LIMIT,
@@ -141,7 +141,7 @@ async fn connect_timeout_answers_504_at_its_budget() {
 }
 
 #[tokio::test]
-async fn queue_metrics_counts_each_request_to_the_end_of_the_handlers_answer() {
+async fn queue_metrics_counts_requests_to_the_answers_end() {
     let (upstream, names) = (slow().await, Names::start().await);
     let options = Options::default();
     let metrics = options.metrics.clone();

@@ -56,7 +56,7 @@ async fn fetch_all(stack: &Stack, upstream: &Plain) {
 }
 
 #[tokio::test]
-async fn pool_limit_holds_its_cap_over_a_client_that_has_none() {
+async fn pool_limit_holds_its_cap_over_legacy_client() {
     let (upstream, names) = (slow().await, Names::start().await);
     let metrics = QueueMetricsLayer::new("billing");
     let limited = stack(&names, &metrics, LIMIT, Duration::from_secs(5));
@@ -78,7 +78,7 @@ async fn cached_dns_asks_once_for_forty_dials() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connect_timeout_ends_a_connect_that_nobody_answers_at_its_budget() {
+async fn connect_timeout_ends_an_unanswered_connect_at_budget() {
     let (hole, names) = (Hole::start([127, 0, 0, 1]).await, Names::start().await);
     let metrics = QueueMetricsLayer::new("billing");
     let stack = stack(&names, &metrics, CALLS, BUDGET);
@@ -93,7 +93,7 @@ async fn connect_timeout_ends_a_connect_that_nobody_answers_at_its_budget() {
 }
 
 #[tokio::test]
-async fn queue_metrics_counts_each_request_to_the_end_of_its_body() {
+async fn queue_metrics_counts_requests_to_their_bodys_end() {
     let (upstream, names) = (slow().await, Names::start().await);
     let metrics = QueueMetricsLayer::new("billing");
     let stack = stack(&names, &metrics, LIMIT, Duration::from_secs(5));

@@ -78,7 +78,7 @@ impl Column {
 }
 
 #[test]
-fn no_cell_is_missing_and_none_is_there_twice() {
+fn every_matrix_cell_has_exactly_one_test() {
     for column in COLUMNS {
         let tests = column.tests();
         for layer in LAYERS {

@@ -77,7 +77,7 @@ async fn pool_limit_holds_its_cap_over_the_pool() {
 }
 
 #[tokio::test]
-async fn keep_alive_holds_its_cap_and_uses_each_connection_again() {
+async fn keep_alive_holds_cap_and_reuses_connections() {
     let (upstream, names) = (slow().await, Names::start().await);
     let cap = NonZeroUsize::new(LIMIT).unwrap();
     let options = Options {
@@ -97,7 +97,7 @@ async fn cached_dns_asks_once_for_forty_dials() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connect_timeout_ends_a_connect_that_nobody_answers_at_its_budget() {
+async fn connect_timeout_ends_an_unanswered_connect_at_budget() {
     let (hole, names) = (Hole::start([127, 0, 0, 1]).await, Names::start().await);
     let options = Options {
         budget: BUDGET,
@@ -113,7 +113,7 @@ async fn connect_timeout_ends_a_connect_that_nobody_answers_at_its_budget() {
 }
 
 #[tokio::test]
-async fn queue_metrics_counts_each_request_to_the_end_of_its_body() {
+async fn queue_metrics_counts_requests_to_their_bodys_end() {
     let (upstream, names) = (slow().await, Names::start().await);
     let options = Options::default();
     let metrics = options.metrics.clone();

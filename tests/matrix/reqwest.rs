@@ -49,7 +49,7 @@ where
 }
 
 #[tokio::test]
-async fn pool_limit_holds_its_cap_over_a_client_that_has_none() {
+async fn pool_limit_holds_its_cap_over_reqwest() {
     let (upstream, names) = (slow().await, Names::start().await);
     fetch_all(&limited(&names, LIMIT), &upstream).await;
     assert_eq!(upstream.stats().peak_in_flight, LIMIT);
@@ -68,7 +68,7 @@ async fn cached_dns_asks_once_for_forty_dials() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connect_timeout_ends_a_connect_that_nobody_answers_at_its_budget() {
+async fn connect_timeout_ends_an_unanswered_connect_at_budget() {
     let (hole, names) = (Hole::start([127, 0, 0, 1]).await, Names::start().await);
     let client = client(&names, BUDGET);
     let started = Instant::now();

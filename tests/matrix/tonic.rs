@@ -155,7 +155,7 @@ where
 }
 
 #[tokio::test]
-async fn pool_limit_holds_its_cap_over_a_channel_that_has_none() {
+async fn pool_limit_holds_its_cap_over_tonic_channel() {
     let (upstream, names) = (Upstream::start().await, Names::start().await);
     let channel = upstream.channel(&names);
     let limited = PoolLimitLayer::per_origin(LIMIT)
@@ -175,12 +175,12 @@ async fn pool_limit_holds_its_cap_over_a_channel_that_has_none() {
 }
 
 #[tokio::test]
-async fn keep_alive_is_the_transport_and_asks_no_more_of_a_connection_than_it_may() {
+async fn keep_alive_under_tonic_keeps_max_concurrent_streams() {
     let (upstream, names) = (Upstream::start().await, Names::start().await);
     let n = |n| NonZeroUsize::new(n).unwrap();
     let options = Http2Options::new()
         .max_streams_per_connection(n(LIMIT))
-        .max_connections_per_origin(n(1));
+        .max_http2_connections(n(1));
     let pool = KeepAliveLayer::new()
         .protocol(Protocol::Http2)
         .http2(options)
@@ -215,7 +215,7 @@ async fn cached_dns_asks_once_for_forty_channels() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connect_timeout_ends_a_connect_that_nobody_answers_at_its_budget() {
+async fn connect_timeout_ends_an_unanswered_connect_at_budget() {
     let (hole, names) = (Hole::start([127, 0, 0, 1]).await, Names::start().await);
     let endpoint = Endpoint::from_shared(format!("http://{}", hole.addr())).unwrap();
     let connector = ConnectTimeoutLayer::new(BUDGET).layer(Dial::new(names.cached()));
@@ -228,7 +228,7 @@ async fn connect_timeout_ends_a_connect_that_nobody_answers_at_its_budget() {
 }
 
 #[tokio::test]
-async fn queue_metrics_counts_each_call_to_the_end_of_its_body() {
+async fn queue_metrics_counts_calls_to_their_bodys_end() {
     let (upstream, names) = (Upstream::start().await, Names::start().await);
     let metrics = QueueMetricsLayer::new("billing");
     let channel = metrics.layer(upstream.channel(&names));

@@ -21,7 +21,7 @@ use crate::support::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn pool_limit_below_a_balancer_sends_it_where_there_is_a_place() {
+async fn pool_limit_below_balancer_steers_to_free_places() {
     let works = [Work::default(), Work::default()];
     let limit = PoolLimitLayer::whole_service(2).unwrap();
     let endpoints = works
@@ -34,7 +34,7 @@ async fn pool_limit_below_a_balancer_sends_it_where_there_is_a_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pool_limit_above_a_balancer_bounds_all_endpoints_together() {
+async fn pool_limit_above_balancer_bounds_all_endpoints() {
     let (all, works) = (Work::default(), [Work::default(), Work::default()]);
     let endpoints = works.each_ref().map(|work| endpoint(worker([work, &all])));
     let balance = Balance::new(ServiceList::new::<Req>(endpoints));
@@ -49,7 +49,7 @@ async fn pool_limit_above_a_balancer_bounds_all_endpoints_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn queue_metrics_below_a_balancer_counts_each_endpoint_by_itself() {
+async fn queue_metrics_below_balancer_count_each_endpoint() {
     let works = [Work::default(), Work::default()];
     let metrics = ["a", "b"].map(QueueMetricsLayer::new);
     let endpoints = [0, 1].map(|n| endpoint(metrics[n].layer(worker([&works[n]]))));
@@ -63,7 +63,7 @@ async fn queue_metrics_below_a_balancer_counts_each_endpoint_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn queue_metrics_above_a_balancer_counts_every_call_once() {
+async fn queue_metrics_above_balancer_count_calls_once() {
     let works = [Work::default(), Work::default()];
     let endpoints = works.each_ref().map(|work| endpoint(worker([work])));
     let balance = Balance::new(ServiceList::new::<Req>(endpoints));
@@ -109,21 +109,21 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn connect_timeout_below_a_balancer_ends_the_connects_of_the_one_that_hangs() {
+async fn connect_timeout_below_balancer_ends_hanging_connects() {
     let budget = ConnectTimeoutLayer::new(BUDGET);
     let endpoints = [true, false].map(|hangs| endpoint(budget.layer(connects(hangs))));
     half_connect(Balance::new(ServiceList::new::<Uri>(endpoints))).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn connect_timeout_above_a_balancer_ends_the_connects_of_the_one_that_hangs() {
+async fn connect_timeout_above_balancer_ends_hanging_connects() {
     let endpoints = [true, false].map(|hangs| endpoint(connects(hangs)));
     let balance = Balance::new(ServiceList::new::<Uri>(endpoints));
     half_connect(ConnectTimeoutLayer::new(BUDGET).layer(balance)).await;
 }
 
 #[tokio::test]
-async fn keep_alive_below_a_balancer_sends_it_where_there_is_a_connection() {
+async fn keep_alive_below_balancer_steers_to_free_connections() {
     let slow = Plain::builder().latency(WORK * 20).start().await;
     let fast = Plain::builder().start().await;
     let (_, busy) = warm(&slow, 1).await;
@@ -139,7 +139,7 @@ async fn keep_alive_below_a_balancer_sends_it_where_there_is_a_connection() {
 }
 
 #[tokio::test]
-async fn keep_alive_above_a_balancer_dials_where_it_is_sent_and_keeps_its_cap() {
+async fn keep_alive_above_a_balancer_keeps_its_cap() {
     let upstreams = [
         Upstream::start(|_| Reply::ok("ok").after(WORK)).await,
         Upstream::start(|_| Reply::ok("ok").after(WORK)).await,

@@ -20,7 +20,7 @@ use tower::{Layer, ServiceExt};
 use crate::support::{BUDGET, CALLS, WORK, Work, all_go_well, connector, warm, worker};
 
 #[tokio::test(start_paused = true)]
-async fn pool_limit_below_a_buffer_serves_all_within_the_limit() {
+async fn pool_limit_below_buffer_serves_all_within_limit() {
     let work = Work::default();
     let limit = PoolLimitLayer::whole_service(4)
         .unwrap()
@@ -32,7 +32,7 @@ async fn pool_limit_below_a_buffer_serves_all_within_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pool_limit_above_a_buffer_lets_no_more_into_it_than_it_may() {
+async fn pool_limit_above_buffer_admits_only_its_limit() {
     let work = Work::default();
     let service = PoolLimitLayer::whole_service(4).unwrap();
     let service = service.layer(Buffer::new(worker([&work]), 8));
@@ -45,7 +45,7 @@ async fn pool_limit_above_a_buffer_lets_no_more_into_it_than_it_may() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn queue_metrics_below_a_buffer_counts_every_call_once() {
+async fn queue_metrics_below_buffer_count_calls_once() {
     let (work, metrics) = (Work::default(), QueueMetricsLayer::new("billing"));
     let limited = GlobalConcurrencyLimitLayer::new(4).layer(worker([&work]));
     all_go_well(&Buffer::new(metrics.layer(limited), 8)).await;
@@ -57,7 +57,7 @@ async fn queue_metrics_below_a_buffer_counts_every_call_once() {
 /// Forty at once over a buffer of one and a limit of four: most wait in `poll_ready`, and that is what
 /// is measured.
 #[tokio::test(start_paused = true)]
-async fn queue_metrics_above_a_buffer_measures_the_wait_for_its_room() {
+async fn queue_metrics_above_buffer_measure_its_backpressure() {
     let (work, metrics) = (Work::default(), QueueMetricsLayer::new("billing"));
     let limited = GlobalConcurrencyLimitLayer::new(4).layer(worker([&work]));
     all_go_well(&metrics.layer(Buffer::new(limited, 1))).await;
@@ -69,7 +69,7 @@ async fn queue_metrics_above_a_buffer_measures_the_wait_for_its_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connect_timeout_below_a_buffer_ends_at_its_budget_and_knows_the_phase() {
+async fn connect_timeout_below_buffer_names_the_phase() {
     let hole = Hole::start([127, 0, 0, 1]).await;
     let dial = ConnectTimeoutLayer::new(BUDGET).layer(Dial::new(CachedDns::gai()));
     ends_at_the_budget(Buffer::new(dial, 8), &hole).await;
@@ -77,7 +77,7 @@ async fn connect_timeout_below_a_buffer_ends_at_its_budget_and_knows_the_phase()
 
 /// A buffer hands the future of a connect to its caller, who polls it, so that phases are told.
 #[tokio::test(start_paused = true)]
-async fn connect_timeout_above_a_buffer_ends_at_its_budget_and_knows_the_phase() {
+async fn connect_timeout_above_buffer_names_the_phase() {
     let hole = Hole::start([127, 0, 0, 1]).await;
     let buffer = Buffer::new(Dial::new(CachedDns::gai()), 8);
     ends_at_the_budget(ConnectTimeoutLayer::new(BUDGET).layer(buffer), &hole).await;
@@ -97,7 +97,7 @@ where
 }
 
 #[tokio::test]
-async fn keep_alive_below_a_buffer_serves_all_within_the_cap() {
+async fn keep_alive_below_buffer_serves_all_within_cap() {
     let upstream = Plain::builder().latency(WORK / 5).start().await;
     let (client, service) = warm(&upstream, 4).await;
     all_go_well(&Buffer::new(service, 8)).await;

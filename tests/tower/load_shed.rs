@@ -23,7 +23,7 @@ use crate::support::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn pool_limit_below_load_shed_sheds_all_that_have_no_place_and_forgets_them() {
+async fn pool_limit_below_load_shed_forgets_shed_requests() {
     let work = Work::default();
     let limit = PoolLimitLayer::whole_service(4).unwrap().no_queue();
     let limited = limit.reserve_in_poll_ready().layer(worker([&work]));
@@ -38,7 +38,7 @@ async fn pool_limit_below_load_shed_sheds_all_that_have_no_place_and_forgets_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn pool_limit_above_load_shed_queues_what_would_be_shed() {
+async fn pool_limit_above_load_shed_queues_the_excess() {
     let work = Work::default();
     let limited = GlobalConcurrencyLimitLayer::new(4).layer(worker([&work]));
     let shedding = LoadShed::new(limited);
@@ -52,7 +52,7 @@ async fn pool_limit_above_load_shed_queues_what_would_be_shed() {
 
 /// What was shed never became a call: it is counted as one that waited and left.
 #[tokio::test(start_paused = true)]
-async fn queue_metrics_below_load_shed_counts_those_that_were_let_in() {
+async fn queue_metrics_below_load_shed_count_admitted_calls() {
     let (work, metrics) = (Work::default(), QueueMetricsLayer::new("billing"));
     let limited = GlobalConcurrencyLimitLayer::new(4).layer(worker([&work]));
     let service = LoadShed::new(metrics.layer(limited));
@@ -68,7 +68,7 @@ async fn queue_metrics_below_load_shed_counts_those_that_were_let_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn queue_metrics_above_load_shed_counts_what_was_shed_as_errors() {
+async fn queue_metrics_above_load_shed_count_shed_errors() {
     let (work, metrics) = (Work::default(), QueueMetricsLayer::new("billing"));
     let limited = GlobalConcurrencyLimitLayer::new(4).layer(worker([&work]));
     let service = metrics.layer(LoadShed::new(limited));
@@ -97,7 +97,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn connect_timeout_below_load_shed_gives_its_place_back_at_the_budget() {
+async fn connect_timeout_below_load_shed_frees_its_place() {
     let limited = GlobalConcurrencyLimitLayer::new(4).layer(connects(true));
     let service = LoadShed::new(ConnectTimeoutLayer::new(BUDGET).layer(limited));
     for _ in 0..2 {
@@ -106,7 +106,7 @@ async fn connect_timeout_below_load_shed_gives_its_place_back_at_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connect_timeout_above_load_shed_gives_its_place_back_at_the_budget() {
+async fn connect_timeout_above_load_shed_frees_its_place() {
     let limited = GlobalConcurrencyLimitLayer::new(4).layer(connects(true));
     let service = ConnectTimeoutLayer::new(BUDGET).layer(LoadShed::new(limited));
     for _ in 0..2 {
@@ -115,7 +115,7 @@ async fn connect_timeout_above_load_shed_gives_its_place_back_at_the_budget() {
 }
 
 #[tokio::test]
-async fn keep_alive_below_load_shed_sheds_at_the_cap_and_leaves_nobody_in_the_queue() {
+async fn keep_alive_below_load_shed_leaves_no_waiter() {
     let upstream = Plain::builder().latency(WORK * 10).start().await;
     let (client, service) = warm(&upstream, 4).await;
     let service = LoadShed::new(service);
@@ -128,7 +128,7 @@ async fn keep_alive_below_load_shed_sheds_at_the_cap_and_leaves_nobody_in_the_qu
 
 /// A dial that is shed is a dial that failed, so the pool is told how many there may be at once.
 #[tokio::test]
-async fn keep_alive_above_load_shed_dials_no_more_at_once_than_are_let_in() {
+async fn keep_alive_above_load_shed_dials_within_limit() {
     let upstream = Upstream::start(|_| Reply::ok("ok").after(WORK)).await;
     let dials = GlobalConcurrencyLimitLayer::new(2).layer(connector(&upstream));
     let two = NonZeroUsize::new(2).unwrap();

@@ -23,7 +23,7 @@ fn cells(source: &str, start: &str) -> usize {
 }
 
 #[test]
-fn no_cell_is_missing_and_none_is_there_twice() {
+fn every_cell_has_exactly_one_test() {
     for (name, source) in [
         ("balance", include_str!("balance.rs")),
         ("buffer", include_str!("buffer.rs")),

@@ -9,7 +9,7 @@ use crate::slab::NONE;
 #[derive(Debug)]
 pub(crate) struct Deadlines {
     heap: Vec<(Instant, u32)>,
-    /// Where in the heap each index is.
+    /// The place of each index in the heap.
     places: Vec<u32>,
     /// Heap levels walked so far.
     #[cfg(test)]
@@ -46,6 +46,7 @@ impl Deadlines {
             (Some(at), NONE) => self.insert(index, at),
             (Some(at), place) => {
                 self.heap[place as usize].0 = at;
+                // Up or down: a clock that starts or stops moves a deadline either way.
                 self.settle(place as usize);
             }
         }
@@ -63,6 +64,8 @@ impl Deadlines {
     fn remove(&mut self, place: usize) {
         let (_, index) = self.heap.swap_remove(place);
         self.places[index as usize] = NONE;
+        // The last entry fills the hole. It may come from another branch, and belong above the hole
+        // as well as below.
         if place < self.heap.len() {
             self.settle(place);
         }
@@ -70,6 +73,7 @@ impl Deadlines {
 
     /// Moves the entry at `place` up or down to where it belongs.
     fn settle(&mut self, mut place: usize) {
+        // Carried along and written once, where it stays: each level moves one entry and not two.
         let entry = self.heap[place];
         while place > 0 && entry.0 < self.heap[(place - 1) / 2].0 {
             place = self.shift((place - 1) / 2, place);

@@ -8,9 +8,9 @@ use tollgate_core::CloseReason;
 
 use crate::pool::ResourceId;
 
-/// What a machine's last calls ask of its owner, to be done *after* its lock was released:
-/// connections to close, tasks to wake, and what must not be dropped under a lock. There are effects,
-/// though maybe with nothing in them, whenever another number of connections
+/// The effects of a machine's last calls, for its owner to carry out *after* its lock was released:
+/// connections to close, tasks to wake, and what must not be dropped under a lock. There are
+/// effects, though maybe with nothing in them, whenever another number of connections
 /// [drain](crate::Pool::draining), or of [streams](crate::Pool::streams) is there.
 ///
 /// Dropping it wakes; [`run`](Self::run) closes first. A waker that panics does not keep the
@@ -22,16 +22,19 @@ pub struct Effects<E> {
     /// Dropping a waker can drop a task, and that anything: so not under the lock.
     spent: Few<Waker>,
     errors: Few<E>,
-    /// Whether there is anything in the others, or for the owner to look at: looked at in every call.
+    /// True if there is anything in the others, or for the owner to look at: looked at in every
+    /// call.
     any: bool,
 }
 
 impl<E> Effects<E> {
     /// Hands every connection that is to be closed to `close`, then wakes.
     ///
-    /// Each is closed once, for the reason given. Its place stays taken until the owner says
+    /// Each is closed once, for the reason given. Its place stays taken until the owner reports
     /// [`Pool::resource_gone`](crate::Pool::resource_gone).
     pub fn run(mut self, mut close: impl FnMut(ResourceId, CloseReason)) {
+        // Closed before any task is woken: it may look at its connection at once. Should `close`
+        // panic, this value is dropped all the same, and that wakes.
         while let Some((resource, reason)) = self.next_close() {
             close(resource, reason);
         }
@@ -42,12 +45,12 @@ impl<E> Effects<E> {
         self.closes.pop()
     }
 
-    /// How many tasks will be woken.
+    /// Returns the number of tasks that will be woken.
     pub fn wakes(&self) -> usize {
         self.wakes.len()
     }
 
-    /// Whether the owner need not even look.
+    /// Returns true if the owner need not even look.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         !self.any
@@ -59,6 +62,8 @@ impl<E> Effects<E> {
     }
 
     pub(crate) fn wake(&mut self, waker: Option<Waker>) {
+        // A ticket without a waker has not been polled since it was woken last: its next poll finds
+        // the answer, and there is nothing to do after the unlock.
         self.any |= waker.is_some();
         self.wakes.extend(waker);
     }
@@ -69,6 +74,7 @@ impl<E> Effects<E> {
     }
 
     pub(crate) fn discard_error(&mut self, error: Option<E>) {
+        // The owner's error type runs its own destructor, which may lock what this lock guards.
         self.any |= error.is_some();
         self.errors.extend(error);
     }
@@ -92,7 +98,10 @@ impl<E> Default for Effects<E> {
 }
 
 impl<E> Drop for Effects<E> {
+    // The one place that wakes, and the caller has released the lock: a waker may poll its task
+    // right here.
     fn drop(&mut self) {
+        // By way of a guard: its destructor goes on where a waker panics.
         Waking(&mut self.wakes).wake_all();
     }
 }
@@ -119,6 +128,7 @@ impl Waking<'_> {
 
 impl Drop for Waking<'_> {
     fn drop(&mut self) {
+        // Without the waker that panicked: it was taken off before it was called.
         self.wake_all();
     }
 }
@@ -146,6 +156,8 @@ impl<T> Few<T> {
     }
 
     fn extend(&mut self, value: Option<T>) {
+        // Into `first` only if all is empty: with that taken out and more behind it, a newcomer
+        // would pass the rest.
         if value.is_none() {
         } else if self.is_empty() {
             self.first = value;

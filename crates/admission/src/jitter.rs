@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_spread_stays_within_its_reach_and_uses_it() {
+    fn jitter_stays_within_and_covers_its_range() {
         let mut jitter = Jitter::new(7);
         let about = Duration::from_secs(300);
         let all: Vec<_> = (0..1_000).map(|_| jitter.spread(about, 10)).collect();
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn no_spread_and_the_longest_duration_are_left_alone() {
+    fn jitter_of_the_longest_duration_does_not_overflow() {
         let mut jitter = Jitter::new(7);
         assert_eq!(jitter.spread(Duration::MAX, 0), Duration::MAX);
         assert!(jitter.spread(Duration::MAX, 200) <= Duration::MAX);

@@ -8,11 +8,11 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// A state machine that collects [`Effects`].
 pub trait Machine {
-    /// What its opens fail with.
+    /// The error of its opens.
     type Error;
 
-    /// Whether [`take_effects`](Self::take_effects) would return anything to do or to look at. There may
-    /// be effects with nothing in them: they say that the machine has changed.
+    /// Returns true if [`take_effects`](Self::take_effects) would return anything to do or to look
+    /// at. There may be effects with nothing in them: they say that the machine has changed.
     fn has_effects(&self) -> bool;
 
     /// Takes what is to be done after unlocking.
@@ -42,29 +42,11 @@ impl<M: Machine> Locked<M> {
     /// `f` should only call the machine: other code under the lock can deadlock. If `f` panics the
     /// machine stays usable, as its own methods do not panic half-way.
     pub fn with<R>(&self, f: impl FnOnce(&mut M) -> R) -> (R, Option<Effects<M::Error>>) {
-        let mut effects = None;
-        let result = self.with_then(f, |all| effects = Some(all));
-        (result, effects)
-    }
-
-    /// Calls `f` under the lock, and `then` with what is to be done once it is open, if anything is.
-    ///
-    /// What [`with`](Self::with) does, for callers who count instructions: effects are large, and
-    /// here nothing is moved that is not there.
-    #[inline]
-    pub fn with_then<R>(
-        &self,
-        f: impl FnOnce(&mut M) -> R,
-        then: impl FnOnce(Effects<M::Error>),
-    ) -> R {
         let mut machine = self.lock();
         let result = f(&mut machine);
-        if machine.has_effects() {
-            let effects = machine.take_effects();
-            drop(machine);
-            then(effects);
-        }
-        result
+        // Taken under the lock, carried out after it by the caller.
+        let effects = machine.has_effects().then(|| machine.take_effects());
+        (result, effects)
     }
 
     /// Reads under the lock; for numbers.

@@ -1,4 +1,4 @@
-//! What a request asks for, and what it is told.
+//! The demand of a request, and its outcome.
 
 use std::error::Error;
 use std::fmt;
@@ -11,12 +11,22 @@ use tollgate_core::RefuseReason;
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Demand {
-    /// When the request itself is over. From then on it is neither granted anything nor dialled
-    /// for. Unlike the acquire timeout this never stands still. Default: none.
+    /// The time at which the request itself is over. From then on it is neither granted anything
+    /// nor dialled for. Unlike the acquire timeout this never stands still. Default: none.
     pub hard_deadline: Option<Instant>,
+    /// The time at which the whole exchange must have ended, as far as is known. A request that
+    /// waits is refused as soon as this is nearer than a typical use and a margin: it would be sent, and
+    /// cancelled before its answer came. Default: not known.
+    pub ends_at: Option<Instant>,
     /// It already had its turn and lost its connection: if it must wait, it waits at the head of
-    /// the queue, and `max_waiting` does not count against it. Default: no.
+    /// the queue, behind others of which that is true and which arrived before it, and `max_waiting`
+    /// does not count against it. Default: no.
     pub retry: bool,
+    /// The arrival of a [retry](Self::retry), by which it stands among the others. Default: now.
+    pub arrived: Option<Instant>,
+    /// No open is started for it before its ticket is polled: a caller that goes away before would leave
+    /// a ghost connect. Default: no.
+    pub opens_when_polled: bool,
 }
 
 impl Demand {
@@ -24,7 +34,10 @@ impl Demand {
     pub const fn new() -> Self {
         Self {
             hard_deadline: None,
+            ends_at: None,
             retry: false,
+            arrived: None,
+            opens_when_polled: false,
         }
     }
 
@@ -35,6 +48,13 @@ impl Demand {
         self
     }
 
+    /// Sets [`Demand::ends_at`].
+    #[must_use]
+    pub const fn ends_at(mut self, at: Option<Instant>) -> Self {
+        self.ends_at = at;
+        self
+    }
+
     /// Sets [`Demand::retry`].
     #[must_use]
     pub const fn retry(mut self, retry: bool) -> Self {
@@ -42,8 +62,23 @@ impl Demand {
         self
     }
 
+    /// Sets [`Demand::arrived`].
+    #[must_use]
+    pub const fn arrived(mut self, at: Option<Instant>) -> Self {
+        self.arrived = at;
+        self
+    }
+
+    /// Sets [`Demand::opens_when_polled`].
+    #[must_use]
+    pub const fn opens_when_polled(mut self, when_polled: bool) -> Self {
+        self.opens_when_polled = when_polled;
+        self
+    }
+
     pub(crate) fn is_over(&self, now: Instant) -> bool {
-        self.hard_deadline.is_some_and(|at| at <= now)
+        let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        passed(self.hard_deadline) || passed(self.ends_at)
     }
 }
 
@@ -66,32 +101,99 @@ pub enum Admission<G, E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(pub(crate) crate::slab::Key);
 
+/// The wait of a request that left the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Departure {
+    /// `Abandoned` if it had waited for capacity, a millisecond or more, else `Cancelled`.
+    pub reason: RefuseReason,
+    /// The time that it waited.
+    pub waited: Duration,
+    /// The part of it in which an open of its own was in progress.
+    pub opening: Duration,
+}
+
 /// Why a request got no lease.
 ///
 /// For `OpenFailed` and `BackingOff` the [`source`](Error::source) is the error of the open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal<E> {
-    /// What happened.
+    /// The reason.
     pub reason: RefuseReason,
-    /// How long it waited.
+    /// The time that it waited.
     pub waited: Duration,
-    /// How many were before it when it came.
+    /// The part of it in which an open of its own was in progress.
+    pub opening: Duration,
+    /// The number that were before it when it came.
     pub ahead: usize,
-    /// Whether it timed out because the request's own deadline has passed.
+    /// True if it timed out because the request's own deadline has passed.
     pub overdue: bool,
-    /// What went wrong with the open, for `OpenFailed` and `BackingOff`.
+    /// Why it was refused before its limit: too little of that was left to be served.
+    pub late: Option<Late>,
+    /// The failure of the open, for `OpenFailed` and `BackingOff`.
     pub error: Option<E>,
 }
 
+/// The time that a request had left, and the time that it would have needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Late {
+    /// The time that was left of its limit.
+    pub left: Duration,
+    /// The time that three in four exchanges with this origin take no longer than.
+    pub typical: Duration,
+}
+
+/// A timer's step, by which a limit and an answer that is just in time may pass each other.
+const TICK: Duration = Duration::from_millis(1);
+
+impl Late {
+    /// Returns the time that it would have needed: that of a typical exchange, an eighth more for the way
+    /// there and back, and a millisecond.
+    ///
+    /// Under overload the requests whose turn comes have no more left than is asked for, so the
+    /// margin is what they live of.
+    pub fn needed(&self) -> Duration {
+        Self::time_for(self.typical)
+    }
+
+    /// The time that a request has to have left for an exchange of this length.
+    pub(crate) fn time_for(exchange: Duration) -> Duration {
+        exchange.saturating_add(exchange / 8).saturating_add(TICK)
+    }
+}
+
+impl Departure {
+    pub(crate) const NONE: Self = Self {
+        reason: RefuseReason::Cancelled,
+        waited: Duration::ZERO,
+        opening: Duration::ZERO,
+    };
+}
+
 impl<E> Refusal<E> {
+    pub(crate) const fn late_at_once(late: Late, ahead: usize) -> Self {
+        Self {
+            reason: RefuseReason::QueueTimeout,
+            waited: Duration::ZERO,
+            opening: Duration::ZERO,
+            ahead,
+            overdue: false,
+            late: Some(late),
+            error: None,
+        }
+    }
+
     pub(crate) const fn at_once(reason: RefuseReason, ahead: usize, error: Option<E>) -> Self {
         Self {
             reason,
             waited: Duration::ZERO,
+            opening: Duration::ZERO,
             ahead,
             // Nothing else can have timed out without a wait.
-            overdue: matches!(reason, RefuseReason::TimedOut),
+            overdue: matches!(reason, RefuseReason::QueueTimeout),
+            late: None,
             error,
         }
     }
@@ -101,11 +203,15 @@ impl<E> fmt::Display for Refusal<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { waited, ahead, .. } = self;
         match self.reason {
-            RefuseReason::Full => write!(f, "the queue is full: {ahead} are waiting"),
-            RefuseReason::TimedOut => {
-                write!(f, "no lease within {waited:?}, {ahead} were ahead")
-            }
-            RefuseReason::OpenFailed => f.write_str("the connection could not be opened"),
+            RefuseReason::QueueFull => write!(f, "the queue is full: {ahead} are waiting"),
+            RefuseReason::QueueTimeout => match self.late {
+                Some(Late { left, typical }) => write!(
+                    f,
+                    "would be late: {left:?} left after {waited:?}, an exchange takes {typical:?}"
+                ),
+                None => write!(f, "no lease within {waited:?}, {ahead} were ahead"),
+            },
+            RefuseReason::Connect => f.write_str("the connection could not be opened"),
             RefuseReason::BackingOff => f.write_str("backing off after failed connects"),
             RefuseReason::Closed => f.write_str("draining or closed"),
             RefuseReason::ClosedBeforeSent => {

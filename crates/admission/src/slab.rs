@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_outlives_its_value_without_naming_the_next() {
+    fn a_stale_key_never_names_its_successor() {
         let mut slab = Slab::new();
         let first = slab.insert("first");
         assert_eq!(slab.remove(first), Some("first"));

@@ -14,7 +14,7 @@ use crate::sync::{Mutex, MutexGuard};
 ///
 /// For a lease whose caller is done while its connection is not: the caller parks it, and the task
 /// that drives the connection collects it after the turn that settles the exchange. Neither waits
-/// for the other, and nobody is woken.
+/// for the other, and no task is woken.
 ///
 /// Both sides look after they have written: the one that parks stores the value, raises a flag and
 /// looks whether the exchange was settled meanwhile; the driver settles the exchange and then looks
@@ -48,6 +48,8 @@ impl<T> Slot<T> {
     pub fn park(&self, value: T, settled: impl FnOnce(&T) -> bool) -> Option<T> {
         let before = self.locked().replace(value);
         debug_assert!(before.is_none(), "one value at a time");
+        // Value, flag, look: a driver that settles before the flag is up is met by the look, and
+        // the lease does not stay for ever.
         self.set(true);
         self.collect(settled)
     }
@@ -55,6 +57,8 @@ impl<T> Slot<T> {
     /// Takes what is parked, if it `settled`.
     #[inline]
     pub fn collect(&self, settled: impl FnOnce(&T) -> bool) -> Option<T> {
+        // The flag alone where nothing is parked: the driver asks after each of its polls, and
+        // seldom has one.
         if self.is_occupied() {
             self.collect_occupied(settled)
         } else {
@@ -68,18 +72,19 @@ impl<T> Slot<T> {
         if !value.as_ref().is_some_and(settled) {
             return None;
         }
+        // Under the lock: lowered after it, it could hide a value that was parked since.
         self.set(false);
         value.take()
     }
 
-    /// Whether a value is parked.
+    /// Returns true if a value is parked.
     #[inline]
     #[cfg(not(loom))]
     pub fn is_occupied(&self) -> bool {
         self.occupied.load(Ordering::SeqCst)
     }
 
-    /// Whether a value is parked.
+    /// Returns true if a value is parked.
     ///
     /// loom takes a sequentially consistent load for one that may see an old value; a
     /// read-modify-write sees the last.
@@ -94,6 +99,8 @@ impl<T> Slot<T> {
     }
 
     fn locked(&self) -> MutexGuard<'_, Option<T>> {
+        // `settled` may panic under the lock, before anything has changed: what is parked is still
+        // to be collected.
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

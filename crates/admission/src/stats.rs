@@ -1,10 +1,12 @@
-//! Numbers.
+//! The gauges and counters of a pool and of a gate.
 
 use std::time::Duration;
 
-use tollgate_core::RefuseReason;
+use tollgate_core::{QueueOrder, RefuseReason};
 
-/// What happened to demands so far.
+use crate::outcome::Refusal;
+
+/// The outcomes of demands so far.
 ///
 /// A demand is counted as answered when its caller learns the answer; one whose caller goes away
 /// before counts as cancelled. So at every moment `demands = granted + refused + failed +
@@ -24,8 +26,20 @@ pub struct Totals {
     pub failed: u64,
     /// Refused because a deadline passed.
     pub timed_out: u64,
+    /// Of those, refused early because their limit left less than a typical use (A13).
+    pub late: u64,
     /// Gone before they were answered.
     pub cancelled: u64,
+    /// Of those, gone after waiting for capacity: for a lease that another had, and not for an open
+    /// of their own.
+    pub abandoned: u64,
+    /// Granted, and cancelled in flight after waiting longer for the lease than they then held it:
+    /// work that the peer did for no caller.
+    pub granted_late: u64,
+    /// Exchanges that came to their end, as the owner reports them.
+    pub served: u64,
+    /// Times the order of the queue turned to newest first.
+    pub turns: u64,
     /// Demands that had to wait.
     pub queued: u64,
     /// The most that ever waited at once.
@@ -45,14 +59,29 @@ impl Totals {
         self.waited = self.waited.saturating_add(waited);
     }
 
-    pub(crate) fn refused(&mut self, reason: RefuseReason) {
+    pub(crate) fn left_in_flight(&mut self, waited: Duration, held: Duration) {
+        // One that did not wait was not late, however soon it was cancelled.
+        self.granted_late += u64::from(waited > Duration::ZERO && waited >= held);
+    }
+
+    pub(crate) fn left(&mut self, reason: RefuseReason) {
+        self.cancelled += 1;
+        self.abandoned += u64::from(reason == RefuseReason::Abandoned);
+    }
+
+    pub(crate) fn refused<E>(&mut self, refusal: &Refusal<E>) {
+        self.late += u64::from(refusal.late.is_some());
+        self.refused_for(refusal.reason);
+    }
+
+    pub(crate) fn refused_for(&mut self, reason: RefuseReason) {
         match reason {
-            RefuseReason::TimedOut => self.timed_out += 1,
-            RefuseReason::OpenFailed
-            | RefuseReason::BackingOff
-            | RefuseReason::ClosedBeforeSent => self.failed += 1,
+            RefuseReason::QueueTimeout => self.timed_out += 1,
+            RefuseReason::Connect | RefuseReason::BackingOff | RefuseReason::ClosedBeforeSent => {
+                self.failed += 1;
+            }
             // Polled after its end: it has been counted.
-            RefuseReason::Cancelled => {}
+            RefuseReason::Cancelled | RefuseReason::Abandoned => {}
             _ => self.refused += 1,
         }
     }
@@ -74,9 +103,11 @@ pub struct GateStats {
     /// Tickets that are neither collected nor cancelled: those queued, and those whose caller has
     /// not looked yet.
     pub unanswered: usize,
-    /// How many may be in flight.
+    /// The number that may be in flight.
     pub limit: usize,
-    /// What happened so far.
+    /// The order in which those that wait are served.
+    pub order: QueueOrder,
+    /// The outcomes so far.
     pub totals: Totals,
 }
 
@@ -98,6 +129,8 @@ pub struct PoolStats {
     pub connecting: usize,
     /// Waiting in the queue.
     pub queued: usize,
+    /// Of those, waiting for an open of their own; the others wait for capacity, which others have.
+    pub queued_for_open: usize,
     /// Tickets that are neither collected nor cancelled: those queued, and those whose caller has
     /// not looked yet.
     pub unanswered: usize,
@@ -108,7 +141,12 @@ pub struct PoolStats {
     pub closing: usize,
     /// The most that may be open, opening and closing at once.
     pub limit: usize,
-    /// What happened to demands.
+    /// As many as the peer lets be open, if it lets fewer: opens beyond failed while these served.
+    /// Tried again now and then.
+    pub peer_limit: Option<usize>,
+    /// The order in which those that wait are served.
+    pub order: QueueOrder,
+    /// The outcomes of demands.
     pub totals: Totals,
     /// Grants on a connection that had served before.
     pub reused: u64,

@@ -1,195 +1,229 @@
-//! A limit over all origins.
+//! The total cap: a limit on the connections of all origins, and the line of those that wait for one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use tokio::time::Instant;
+
+/// The most by which an origin that holds places must have waited longer for another's. A choice: a third
+/// of the default time that a request waits at all.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// The answer to [`Total::acquire`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "callers must handle each answer")]
-pub enum Place {
+pub enum Acquire {
     /// The caller holds a place: it opens a connection, or gives the place back.
     Taken,
     /// None is free, and the key waits now. The caller closes the oldest idle connection of any
     /// origin, if there is one.
     Wait,
-    /// None is free, and the key waited already: somebody has looked for an idle connection.
+    /// None is free, and the key waited already.
     StillWaiting,
 }
 
-/// Counts the connections of all origins against one limit (A8).
+/// The connections of all origins, counted against one limit (A8).
 ///
 /// A place is held from before an open is started until it failed or the connection is gone. It is
-/// touched only then, so one lock round it is not on the way of a request that is served by an
-/// idle connection.
+/// touched only then, so one lock round it is not on the way of a request that an idle connection
+/// serves.
+///
+/// Keys that wait stand in order of their oldest request. Each call costs `O(log n)` in the number of
+/// waiting keys; [`gives_way`](Self::gives_way) walks past as many more as places are on their way.
 ///
 /// # Protocol
 ///
-/// For an origin `o` whose pool wants to open (`wants_open`):
+/// After each call to the engine of an origin `o`, in one step with it:
 ///
-/// 1. [`acquire`](Self::acquire). If the place is taken, `start_open`; if that says no,
-///    [`release`](Self::release). If it must wait, `reclaim_oldest_idle` on the pool whose
-///    `oldest_idle` is the longest ago, and tell [`reclaimed`](Self::reclaimed).
-/// 2. Whenever a place falls free (an open failed, a connection is gone, a place is not wanted):
-///    [`release`](Self::release), and if it names a key, `start_open` there; if that says no,
-///    release again, which passes the place on to the next.
-/// 3. Whenever a lease goes back while anybody waits ([`is_blocking`](Self::is_blocking), to be
-///    mirrored in an atomic): an origin with waiters of its own asks first
-///    [`gives_way`](Self::gives_way), and returns the lease as `Retire(CloseReason::Reclaimed)` if
-///    so. Otherwise an origin that has enough demand to keep its connections busy would never
-///    give one to an origin that has none.
-/// 4. After any call that may have left a connection idle or met demand (a return, a cancelled
-///    ticket, an open) while anybody waits: [`withdraw`](Self::withdraw) an origin that does not
-///    want to open any more, and if [`is_short`](Self::is_short) reclaim as in 1.
-///
-/// Raising the flag before looking for an idle connection, and looking at the flag after a
-/// connection has become idle, is what makes sure that one of the two sees the other.
+/// 1. If the pool wants to open: [`acquire`](Self::acquire), and `start_open` where a place was taken.
+///    A key that no longer wants to open is [withdrawn](Self::withdraw); one that still waits is
+///    brought up to date by [`acquire`](Self::acquire).
+/// 2. [`release`](Self::release) as many places as `o` holds beyond its pool's `places`, then
+///    [`take_free`](Self::take_free): each key named holds a place, and goes through 1 in its turn.
+/// 3. Tell [`yields`](Self::yields) when the number of connections of `o` that are being closed has
+///    changed. They are the places on their way to those who wait.
+/// 4. If [`is_short`](Self::is_short), close the oldest idle connection of any origin.
+/// 5. Whenever the last lease of a connection of `o` comes back: ask [`gives_way`](Self::gives_way),
+///    and return the lease as `Retire(CloseReason::Reclaimed)` if so. Otherwise an origin with
+///    enough demand to keep its connections busy would never give one to another.
 #[derive(Debug)]
 pub struct Total<K> {
     max: NonZeroUsize,
     held: usize,
-    waiting: Vec<Waiter<K>>,
-    /// Connections that are being closed on behalf of those who wait.
+    waiting: BTreeMap<K, Waiter>,
+    /// Those that wait, in the order of their oldest request.
+    line: BTreeSet<(Instant, u64, K)>,
+    /// The part of the line that holds no place at all.
+    placeless: BTreeSet<(Instant, u64, K)>,
+    /// The number of keys that ever began to wait.
+    began: u64,
+    /// Connections that are being closed.
     yielding: usize,
+    /// Connections that close when their last lease ends, on behalf of those who wait.
+    draining: usize,
 }
 
-#[derive(Debug)]
-struct Waiter<K> {
-    key: K,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Waiter {
     since: Instant,
+    /// Which of those of one instant came first.
+    number: u64,
     holds_none: bool,
 }
 
-impl<K: Clone + Eq> Total<K> {
+impl<K: Clone + Ord> Total<K> {
     /// A limit with nothing held.
     pub const fn new(max: NonZeroUsize) -> Self {
         Self {
             max,
             held: 0,
-            waiting: Vec::new(),
+            waiting: BTreeMap::new(),
+            line: BTreeSet::new(),
+            placeless: BTreeSet::new(),
+            began: 0,
             yielding: 0,
+            draining: 0,
         }
     }
 
-    /// Asks for a place for `key`, whose oldest waiter waits since `since`, and which holds no
-    /// connection at all if `holds_none`. It waits at most once; asking again corrects both.
-    pub fn acquire(&mut self, key: &K, since: Instant, holds_none: bool) -> Place {
-        if let Some(waiter) = self.waiting.iter_mut().find(|waiter| waiter.key == *key) {
-            waiter.since = since;
-            waiter.holds_none = holds_none;
-            return Place::StillWaiting;
+    /// Asks for a place for `key`, whose oldest request waits since `since`, and which holds no
+    /// connection at all if `holds_none`. A key waits once; asking again corrects both.
+    pub fn acquire(&mut self, key: &K, since: Instant, holds_none: bool) -> Acquire {
+        if let Some(known) = self.waiting.get(key).copied() {
+            if (known.since, known.holds_none) != (since, holds_none) {
+                // The sets are sorted by what changes: out with the old values, in with the new.
+                // Its number stays, and with that its turn among those of one instant.
+                self.withdraw(key);
+                let waiter = Waiter {
+                    since,
+                    holds_none,
+                    ..known
+                };
+                self.enter(key, waiter);
+            }
+            return Acquire::StillWaiting;
         }
+        // Not past a key that waits, even where a place is free: `take_free` gives it to the first
+        // (A8).
         if self.waiting.is_empty() && self.held < self.max.get() {
             self.held += 1;
-            return Place::Taken;
+            return Acquire::Taken;
         }
-        self.waiting.push(Waiter {
-            key: key.clone(),
+        // An instant may be shared: the number is the order within it.
+        let number = self.began;
+        self.began += 1;
+        let waiter = Waiter {
             since,
+            number,
             holds_none,
-        });
-        Place::Wait
+        };
+        self.enter(key, waiter);
+        Acquire::Wait
     }
 
-    /// Gives a place back. If anybody waits, the one who waits longest holds it now and is named:
-    /// it opens a connection or gives the place back in its turn.
-    #[must_use = "the origin named holds a place"]
-    pub fn release(&mut self) -> Option<K> {
-        debug_assert!(self.held > 0, "each place is given back once");
-        self.held = self.held.saturating_sub(1);
-        self.yielding = self.yielding.saturating_sub(1);
-        self.take_free()
+    fn enter(&mut self, key: &K, waiter: Waiter) {
+        self.waiting.insert(key.clone(), waiter);
+        let entry = (waiter.since, waiter.number, key.clone());
+        if waiter.holds_none {
+            self.placeless.insert(entry.clone());
+        }
+        self.line.insert(entry);
     }
 
-    /// Takes a free place for the one who waits longest; to be repeated after
-    /// [`resize`](Self::resize).
+    /// Gives `places` back. [`take_free`](Self::take_free) passes them on.
+    pub fn release(&mut self, places: usize) {
+        debug_assert!(self.held >= places, "each place is given back once");
+        self.held = self.held.saturating_sub(places);
+    }
+
+    /// Takes places beyond the limit, which a connection holds that was counted elsewhere before.
+    pub const fn take_beyond(&mut self, places: usize) {
+        self.held += places;
+    }
+
+    /// Takes a free place for the key that has waited longest, which opens a connection or gives the
+    /// place back in its turn. To be repeated until it is `None`.
     #[must_use = "the origin named holds a place"]
     pub fn take_free(&mut self) -> Option<K> {
+        // More may be held than there are: `take_beyond` asks no limit.
         if self.held >= self.max.get() {
             return None;
         }
-        let oldest = (0..self.waiting.len()).min_by_key(|&at| self.waiting[at].since)?;
+        let (.., key) = self.line.first()?.clone();
+        // Off the line with its place: named twice, it would hold two.
+        self.withdraw(&key);
         self.held += 1;
-        Some(self.waiting.remove(oldest).key)
+        Some(key)
     }
 
     /// `key` does not wait any more.
     pub fn withdraw(&mut self, key: &K) {
-        self.waiting.retain(|waiter| waiter.key != *key);
+        if let Some(Waiter { since, number, .. }) = self.waiting.remove(key) {
+            let entry = (since, number, key.clone());
+            self.line.remove(&entry);
+            self.placeless.remove(&entry);
+        }
     }
 
-    /// Whether anybody waits for a place.
-    pub const fn is_blocking(&self) -> bool {
+    /// Returns true if any key waits for a place.
+    pub fn is_blocking(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Whether more wait than places are on their way to them: then an idle connection should be
-    /// closed, and [`reclaimed`](Self::reclaimed) be told.
-    pub const fn is_short(&self) -> bool {
+    /// Returns true if more keys wait than places are on their way to them: then an idle connection
+    /// is to be closed.
+    pub fn is_short(&self) -> bool {
         self.waiting.len() > self.yielding
     }
 
-    /// An idle connection is being closed for those who wait; remembered until the next release.
-    pub const fn reclaimed(&mut self) {
-        self.yielding += 1;
+    /// The connections of one origin that are being closed were `from` and are `to`; of each pair the
+    /// second number is of those that [give way](Self::gives_way) when their last lease ends.
+    pub const fn yields(&mut self, from: (usize, usize), to: (usize, usize)) {
+        // Added before it is taken off: the difference alone may be negative.
+        self.yielding = (self.yielding + to.0).saturating_sub(from.0);
+        self.draining = (self.draining + to.1).saturating_sub(from.1);
     }
 
-    /// Takes a [`reclaimed`](Self::reclaimed) back: there was nothing to close after all.
+    /// Returns true if `key`, whose own oldest request waits since `head`, should close the
+    /// connection that it is about to hand over at `now`.
     ///
-    /// Telling first and taking back is what an owner does whose places may fall free on another
-    /// thread before it comes to tell. It looks for an idle connection again afterwards, since
-    /// whoever returned a lease meanwhile was told that enough is on its way.
-    pub const fn not_reclaimed(&mut self) {
-        self.yielding = self.yielding.saturating_sub(1);
+    /// Yes for a key that holds nothing and has waited longer. Order decides for one that holds
+    /// places too, but only once it has waited twice as long, or a second longer: two busy origins would
+    /// otherwise take a connection from each other with every request, at a dial each.
+    pub fn gives_way(&self, key: &K, head: Option<Instant>, now: Instant) -> bool {
+        // The first of the line get what is on its way already: the one beyond them is who needs
+        // this.
+        let on_the_way = self.yielding + self.draining;
+        let next = |line: &BTreeSet<(Instant, u64, K)>| {
+            let mut others = line.iter().filter(|(.., waiting)| waiting != key);
+            others.nth(on_the_way).map(|(since, ..)| *since)
+        };
+        let Some(head) = head else {
+            // No request of its own waits for the connection.
+            return next(&self.line).is_some();
+        };
+        let own_wait = now.saturating_duration_since(head);
+        let starves = next(&self.placeless).is_some_and(|since| since < head);
+        starves
+            || next(&self.line).is_some_and(|since| {
+                let wait = now.saturating_duration_since(since);
+                since < head && wait >= own_wait + own_wait.min(MARGIN)
+            })
     }
 
-    /// Since when the longest-waiting origin waits that holds nothing, and for which no connection
-    /// is being closed yet.
-    pub fn starving(&self) -> Option<Instant> {
-        let mut since: Vec<_> = self.place_less().collect();
-        since.sort_unstable();
-        since.get(self.yielding).copied()
-    }
-
-    fn place_less(&self) -> impl Iterator<Item = Instant> {
-        let place_less = self.waiting.iter().filter(|waiter| waiter.holds_none);
-        place_less.map(|waiter| waiter.since)
-    }
-
-    /// Whether `key`, whose own oldest waiter waits since `head`, should close the connection that
-    /// it is about to hand over: yes if an origin that holds nothing has waited longer, and nobody
-    /// else is giving way to it. A yes is remembered until the next release.
-    #[must_use = "a yes is a promise to close a connection"]
-    pub fn gives_way(&mut self, key: &K, head: Option<Instant>) -> bool {
-        let own = self.waiting.iter_mut().find(|waiter| waiter.key == *key);
-        if let (Some(waiter), Some(head)) = (own, head) {
-            // Its place in the order was that of a waiter who has been served meanwhile.
-            waiter.since = head;
-        }
-        let yes = self
-            .starving()
-            .is_some_and(|starving| head.is_none_or(|head| starving < head));
-        self.yielding += usize::from(yes);
-        yes
-    }
-
-    /// Changes the limit. A lower one takes effect as places are given back.
-    pub const fn resize(&mut self, max: NonZeroUsize) {
-        self.max = max;
-    }
-
-    /// How many places are taken.
+    /// The number of places taken.
     pub const fn held(&self) -> usize {
         self.held
     }
 
-    /// How many there are.
+    /// The number of places there are.
     pub const fn max(&self) -> NonZeroUsize {
         self.max
     }
 
-    /// How many origins wait.
-    pub const fn waiting(&self) -> usize {
+    /// The number of keys that wait.
+    pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 }

@@ -1,27 +1,39 @@
-//! The cache: names, what is known of them, and the lookups under way. No Tower, no tasks, and time
-//! is an argument.
+//! The cache: the table of names, the lookups under way, and what a result makes of an entry. No
+//! Tower, no tasks, and time is an argument.
+
+pub(crate) mod config;
+pub(crate) mod flight;
+pub(crate) mod flights;
+#[cfg(test)]
+mod interleave;
+mod outcome;
+pub(crate) mod probe;
+pub(crate) mod snapshot;
+pub(crate) mod stats;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use quick_cache::{Lifecycle, UnitWeighter, sync::Cache as Map};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
+use tollgate_core::lock::lock;
 
-use crate::addrs::{Addrs, Freshness};
-use crate::changes::{DnsChange, MAX_CHANGES};
-use crate::config::{Config, Rotation};
-use crate::demotion::Demotions;
-use crate::entry::{Entry, Life};
-use crate::error::{LookupError, LookupErrorKind};
-use crate::flights::Flights;
-use crate::name::{Folded, Key, is_localhost, is_never_found, is_valid, literal};
-use crate::outcome::Leftovers;
-use crate::probe::{Probe, Served};
-use crate::random::Random;
-use crate::stats::{Counters, DnsStats, count};
+use crate::addresses::addrs::{Addrs, Freshness};
+use crate::addresses::changes::{DnsChange, MAX_CHANGES};
+use crate::addresses::demotion::Demotions;
+use crate::addresses::group::Group;
+use crate::cache::config::{Config, Rotation};
+use crate::cache::flights::Flights;
+use crate::cache::outcome::Leftovers;
+use crate::cache::probe::{Probe, Served};
+use crate::cache::stats::{Counters, DnsStats, count};
+use crate::entries::entry::{Entry, Life};
+use crate::values::error::{LookupError, LookupErrorKind};
+use crate::values::name::{Folded, Key, is_localhost, is_never_found, is_valid, literal};
+use crate::values::random::Random;
 
 type Names = Map<Key, Arc<Entry>, UnitWeighter, foldhash::fast::RandomState, CountEvictions>;
 
@@ -37,7 +49,7 @@ pub(crate) struct Cache {
     pub(crate) counters: Arc<Counters>,
     pub(crate) changes: broadcast::Sender<DnsChange>,
     pub(crate) epoch: Instant,
-    localhost: Arc<Entry>,
+    localhost: Arc<Group>,
     pub(crate) random: Random,
 }
 
@@ -48,7 +60,7 @@ impl Cache {
             IpAddr::V6(Ipv6Addr::LOCALHOST),
             IpAddr::V4(Ipv4Addr::LOCALHOST),
         ];
-        let localhost = localhost.map(|ip| SocketAddr::new(ip, 0)).to_vec();
+        let localhost = localhost.map(|ip| SocketAddr::new(ip, 0));
         let names = config.max_names.get();
         Self {
             map: Map::with(
@@ -63,7 +75,7 @@ impl Cache {
             counters,
             changes: broadcast::Sender::new(MAX_CHANGES),
             epoch: now,
-            localhost: Arc::new(Entry::fixed(localhost, now)),
+            localhost: Arc::new(Group::of(localhost)),
             random: Random::new(),
             config,
         }
@@ -76,6 +88,7 @@ impl Cache {
         }
         match self.map.get(&Folded(name)) {
             Some(entry) => self.judge(entry, now),
+            // Checked after a miss alone: what is in the map was valid.
             None if is_valid(name) => Probe::Ask { stale: None },
             None => Probe::Done(Served::failed(
                 LookupError::new(LookupErrorKind::InvalidName).of(name.into(), Duration::ZERO),
@@ -84,30 +97,25 @@ impl Cache {
         }
     }
 
-    /// What needs no cache: addresses, overrides, and the names of RFC 6761.
+    /// Returns the answer that needs no cache: addresses, overrides, and the names of RFC 6761.
     fn before_cache(&self, name: &str, now: Instant) -> Option<Served> {
         if let Some(ip) = literal(name) {
             count(&self.counters.literals);
             return Some(Served::ok(Addrs::literal(ip), None));
         }
-        if let Some(entry) = self.config.overrides.find(name) {
+        // Before `localhost` and `invalid`: an override may give those other addresses.
+        if let Some(pinned) = self.config.overrides.find(name) {
             count(&self.counters.overridden);
-            return Some(if entry.addrs.is_empty() {
+            return Some(if pinned.is_empty() {
                 Served::failed(not_found(name), "negative")
             } else {
-                Served::ok(
-                    self.serve(Arc::clone(entry), now, Freshness::Fresh),
-                    Some("hit"),
-                )
+                Served::ok(self.serve(pinned, now, Freshness::Fresh), Some("hit"))
             });
         }
         if is_localhost(name) {
             count(&self.counters.literals);
-            let localhost = Arc::clone(&self.localhost);
-            return Some(Served::ok(
-                self.serve(localhost, now, Freshness::Fresh),
-                None,
-            ));
+            let addrs = self.serve(&self.localhost, now, Freshness::Fresh);
+            return Some(Served::ok(addrs, None));
         }
         is_never_found(name).then(|| Served::failed(not_found(name), "negative"))
     }
@@ -115,13 +123,19 @@ impl Cache {
     fn judge(&self, entry: Arc<Entry>, now: Instant) -> Probe {
         let life = entry.life(now);
         let (counter, event, refresh) = match life {
+            // Else every call until the backend's reply would dial what just failed.
+            Life::Fresh | Life::RefreshAhead | Life::Revalidate if entry.is_doubted() => {
+                return Probe::Ask { stale: Some(entry) };
+            }
             Life::Fresh => (&self.counters.fresh, "hit", false),
+            // Claimed by one caller: the others are served, and start nothing.
             Life::RefreshAhead => (&self.counters.fresh, "hit", entry.claim_refresh(now)),
             Life::Revalidate => (
                 &self.counters.revalidated,
                 "stale",
                 entry.claim_refresh(now),
             ),
+            // Not refreshed: the back-off is the reason why it is served.
             Life::StaleOnError => (&self.counters.stale, "stale", false),
             Life::Expired => return Probe::Ask { stale: Some(entry) },
             Life::Gone => return Probe::Ask { stale: None },
@@ -141,38 +155,52 @@ impl Cache {
                 age: entry.age(now),
             },
         };
-        let result = Ok(self.serve(entry, now, freshness));
+        let doubt = match life {
+            Life::StaleOnError => entry.failure.as_ref().map(|failure| failure.error.clone()),
+            _ => None,
+        };
+        let result = Ok(self.serve_entry(&entry, now, freshness));
         Probe::Done(Served {
             result,
             event: Some(event),
             refresh,
+            doubt,
         })
     }
 
     /// The entry's addresses in the order in which this caller should try them.
-    pub(crate) fn serve(&self, entry: Arc<Entry>, now: Instant, freshness: Freshness) -> Addrs {
-        let usage = &entry.usage;
-        let served = usage.served.fetch_add(1, Relaxed);
-        usage.last_used.store(self.millis(now), Relaxed);
+    pub(crate) fn serve_entry(&self, entry: &Entry, now: Instant, freshness: Freshness) -> Addrs {
+        // Relaxed: no decision rests on it, only what a person reads.
+        entry.usage.last_used.store(self.millis(now), Relaxed);
+        let addrs = self.serve(&entry.addrs, now, freshness);
+        addrs.awaiting(entry.awaited.clone())
+    }
+
+    /// The addresses in the order in which this caller should try them.
+    pub(crate) fn serve(&self, group: &Arc<Group>, now: Instant, freshness: Freshness) -> Addrs {
+        // Counted whatever the rotation is: it is the number of hits too.
+        let place = group.serve();
         let start = match self.config.rotation {
-            Rotation::RoundRobin => usage.seed.wrapping_add(served),
+            Rotation::RoundRobin => place,
             Rotation::Random => self.random.next(),
             Rotation::AsResolved => 0,
         };
+        // Each family by its own length: by one for both the shorter would not turn evenly.
         let of = |len: usize| if len < 2 { 0 } else { start % len };
-        let starts = (of(entry.split), of(entry.addrs.len() - entry.split));
-        let order = self.demotions.order(&entry, starts, now);
-        Addrs::rotated(entry, starts, order, freshness)
+        let (first, second) = group.families();
+        let starts = (of(first), of(second));
+        let order = self.demotions.order(group, starts, now);
+        Addrs::rotated(Arc::clone(group), starts, order, freshness)
     }
 
     /// A stale answer to a caller whose lookup failed or took too long.
-    pub(crate) fn serve_stale(&self, entry: Arc<Entry>, now: Instant) -> Addrs {
+    pub(crate) fn serve_stale(&self, entry: &Entry, now: Instant) -> Addrs {
         count(&self.counters.stale);
         let age = entry.age(now);
-        self.serve(entry, now, Freshness::Stale { age })
+        self.serve_entry(entry, now, Freshness::Stale { age })
     }
 
-    /// Whether `name` is one that only a backend can know.
+    /// Returns true if `name` is one that only a backend can know.
     pub(crate) fn needs_backend(&self, name: &str) -> bool {
         is_valid(name)
             && literal(name).is_none()
@@ -182,6 +210,7 @@ impl Cache {
     }
 
     pub(crate) fn stats(&self) -> DnsStats {
+        // In a statement of its own: the lock is open again while the rest is counted.
         let in_flight = self.flights_locked().live;
         DnsStats {
             names: self.map.len() as u64,
@@ -198,8 +227,8 @@ impl Cache {
 
     pub(crate) fn flights_locked(&self) -> MutexGuard<'_, Flights> {
         #[cfg(test)]
-        crate::interleave::point();
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+        interleave::point();
+        lock(&self.flights)
     }
 }
 
@@ -216,6 +245,8 @@ impl Lifecycle<Key, Arc<Entry>> for CountEvictions {
 
     fn on_evict(&self, evicted: &mut Leftovers, _: Key, entry: Arc<Entry>) {
         count(&self.0.evictions);
+        // Not dropped here: the map's lock is held, and the entry may hold the last of a backend's
+        // error.
         evicted.push(entry);
     }
 }

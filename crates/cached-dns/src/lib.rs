@@ -72,9 +72,9 @@
 //! | above | waits up to 5 s | |
 //!
 //! "Not found" is an answer and replaces an older one at once; it holds for 1 to 10 s, as its SOA
-//! record says, or for 5 s. After a failure a name is asked for again after 1 s, doubling to 30 s.
+//! record allows, or for 5 s. After a failure a name is asked for again after 1 s, doubling to 30 s.
 //! An answer with one family missing holds for 10 s at most, and the late family joins it when it
-//! comes. A dial that was given it and asks for more ([`tollgate_core::late`]) is told then. A name that nobody asks for is not refreshed and costs no timer.
+//! comes. A dial that was given it and asks for more ([`tollgate_core::late`]) gets them then. A name that is not asked for is not refreshed and costs no timer.
 //!
 //! # Differences from hickory's own cache
 //!
@@ -99,7 +99,7 @@
 //!
 //! # Cancel safety
 //!
-//! Dropping a lookup leaves its query running in a task of its own; the answer goes into the cache
+//! After a lookup is dropped its query goes on in a task of its own; the answer goes into the cache
 //! for the next caller. The task ends 10 s after it began at the latest. If its runtime goes away, a
 //! caller that waits on another runtime starts the query again there, once.
 //!
@@ -123,51 +123,28 @@
 //! answer.) Everything else is under one lock over the table of queries, held for a few field
 //! updates: no backend, no observer, no wake and no drop of foreign values under it.
 
-mod addrs;
-mod answer;
-mod awaited;
-mod backend;
+mod addresses;
 mod cache;
-mod changes;
-mod config;
-mod demotion;
-mod engine;
-mod entry;
-mod error;
-mod flight;
-mod flights;
-mod future;
-mod handle;
-mod hosts;
-#[cfg(test)]
-mod interleave;
-mod layer;
-mod name;
-mod outcome;
-mod probe;
-mod random;
-#[cfg(feature = "reqwest")]
-mod reqwest;
-mod service;
-mod snapshot;
-mod stats;
-mod times;
+mod entries;
+mod outside;
+mod values;
 
-pub use addrs::{Addrs, Freshness};
-pub use answer::{Answer, IntoAnswer};
-pub use backend::{Gai, GaiFuture};
+pub use addresses::addrs::{Addrs, Freshness};
+pub use addresses::answer::{Answer, IntoAnswer};
+pub use addresses::changes::{DnsChange, DnsChanges};
+pub use addresses::hosts::StaticHosts;
+pub use cache::config::Rotation;
+pub use cache::snapshot::{AddrSnapshot, NameSnapshot, NameState};
+pub use cache::stats::DnsStats;
+pub use outside::backend::{Gai, GaiFuture};
 #[cfg(feature = "hickory")]
-pub use backend::{Hickory, HickoryBuilder, HickoryError, HickoryFuture};
-pub use changes::{DnsChange, DnsChanges};
-pub use config::Rotation;
-pub use error::{InvalidBounds, LookupError, LookupErrorKind};
-pub use future::CachedDnsFuture;
-pub use handle::DnsHandle;
-pub use hosts::StaticHosts;
-pub use layer::CachedDnsLayer;
-pub use service::CachedDns;
-pub use snapshot::{AddrSnapshot, NameSnapshot, NameState};
-pub use stats::DnsStats;
+pub use outside::backend::{Hickory, HickoryBuilder, HickoryError, HickoryFuture};
+pub use outside::future::CachedDnsFuture;
+pub use outside::handle::DnsHandle;
+pub use outside::layer::CachedDnsLayer;
+pub use outside::service::CachedDns;
+pub use values::bounds::InvalidBounds;
+pub use values::error::{LookupError, LookupErrorKind};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

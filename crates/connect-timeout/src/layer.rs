@@ -1,4 +1,4 @@
-//! Configuration.
+//! The layer and its options.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub struct ConnectTimeoutLayer {
 impl ConnectTimeoutLayer {
     /// Allows `total` from the first poll of the connector's future to the usable connection.
     ///
-    /// Zero leaves time for an answer that is ready at the first poll, and for nothing else.
+    /// Zero allows an answer that is ready at the first poll, and nothing else.
     pub const fn new(total: Duration) -> Self {
         Self {
             limits: Limits::total(total),
@@ -67,7 +67,7 @@ impl<S> Layer<S> for ConnectTimeoutLayer {
     }
 }
 
-/// How long a connect may take, in all and by phase.
+/// The time that a connect may take, in all and by phase.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) total: Duration,

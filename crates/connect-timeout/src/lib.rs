@@ -1,4 +1,4 @@
-//! One time budget for making a connection, from DNS to TLS, in an error that says where it went.
+//! One time budget for making a connection, from DNS to TLS, with an error that names where it went.
 //!
 //! # Why, and when not
 //!
@@ -9,7 +9,7 @@
 //!
 //! It is not a limit on the exchange that follows, nor on waiting for a pooled connection: those
 //! begin after, or before, there is a connect. Under reqwest without custom connectors,
-//! `ClientBuilder::connect_timeout` has the same reach and tells you less.
+//! `ClientBuilder::connect_timeout` has the same reach and less detail.
 //!
 //! # Example
 //!
@@ -39,9 +39,9 @@
 //!
 //! Directly below what pools connections, above TLS: then it covers DNS, TCP and TLS. Below TLS
 //! it covers DNS and TCP only. The clock starts at the first poll of the call's future, so neither
-//! a wait in `poll_ready` nor a future that nobody has polled yet uses up any of it.
+//! a wait in `poll_ready` nor a future that was not polled yet uses up any of it.
 //!
-//! What the protocol has to say before the connection is of use, such as the HTTP/2 preface,
+//! What the protocol exchanges before the connection is of use, such as the HTTP/2 preface,
 //! happens above, in the pool. A pool that wants it inside the same budget wraps its polls of the
 //! connector in a [`PhaseSlot`](tollgate_core::PhaseSlot) and finds in
 //! [`remaining`](tollgate_core::PhaseSlot::remaining) what was left.
@@ -55,14 +55,18 @@
 //! [`tls`](ConnectTimeoutLayer::tls) do not come into play. Reports reach the layer from the polls
 //! of the connector's own future, not from tasks that it spawns.
 //!
-//! The budget is not divided among the addresses of a name, as hyper-util's `HttpConnector`
-//! divides its own: how long to wait for one address before the next is tried is the dialler's to
-//! say (RFC 8305).
+//! The budget is not divided evenly among the addresses of a name, as hyper-util's `HttpConnector`
+//! divides its own: the pace of attempts is the dialler's (Happy Eyeballs, RFC 8305). But it goes down to
+//! the dialler: before each poll the layer states what is left and the limits of the phases
+//! ([`phase::left`](tollgate_core::phase::left)), and Tollgate's dialler cuts its delays to it, and its own
+//! default time limit gives way to it. So does that of Tollgate's pool above
+//! ([`phase::begin_budget`](tollgate_core::phase::begin_budget)). So there is one clock, and it is this
+//! one, unless another is asked for.
 //!
 //! # Differences from tower's `Timeout`
 //!
 //! * The clock starts at the first poll, not at `call`.
-//! * The error says which phase ran out and how each attempt fared, and its source chain ends in
+//! * The error names which phase ran out and how each attempt fared, and its source chain ends in
 //!   [`io::ErrorKind::TimedOut`](std::io::ErrorKind::TimedOut). Tower's `Elapsed` has no source:
 //!   reqwest knows it by its type, others not at all.
 //! * Phases can have limits of their own.
@@ -94,17 +98,16 @@
 //! # Metrics
 //!
 //! None of its own. A pool above reports the failed connect, with
-//! [`ConnectErrorKind::TimedOut`](tollgate_core::ConnectErrorKind::TimedOut).
+//! [`ConnectErrorKind::Timeout`](tollgate_core::ConnectErrorKind::Timeout).
 
-mod error;
 mod future;
 mod layer;
 mod service;
 
-pub use error::ConnectTimedOut;
 pub use future::ConnectTimeoutFuture;
 pub use layer::ConnectTimeoutLayer;
 pub use service::ConnectTimeout;
+pub use tollgate_core::ConnectTimedOut;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

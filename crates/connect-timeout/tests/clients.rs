@@ -48,7 +48,7 @@ async fn the_legacy_client_reports_a_connect_error() {
 }
 
 #[tokio::test]
-async fn reqwest_knows_it_for_a_timeout_and_a_connect_error() {
+async fn reqwest_sees_a_timeout_and_connect_error() {
     // The kernel accepts and the server is silent, so the connect hangs in TLS or, without it, in
     // a proxy's CONNECT: here in a connector layer that waits after connecting.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

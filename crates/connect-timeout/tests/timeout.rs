@@ -63,7 +63,7 @@ fn everything_is_send_sync_and_clone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_budget_strikes_on_its_millisecond_and_wakes_the_caller() {
+async fn the_budget_ends_on_its_millisecond_and_wakes() {
     let (mut service, mut handle) =
         mock::spawn_layer::<(), (), _>(ConnectTimeoutLayer::new(ms(1000)));
     handle.allow(1);
@@ -87,7 +87,7 @@ async fn the_budget_strikes_on_its_millisecond_and_wakes_the_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_phase_ends_at_its_own_limit_to_the_millisecond() {
+async fn each_phase_limit_ends_on_its_millisecond() {
     let cases: [(Stages, Phase, u64, u64); 3] = [
         (&[(Phase::Dns, 9999)], Phase::Dns, 200, 200),
         (
@@ -136,21 +136,21 @@ async fn the_budget_covers_all_phases_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_budget_and_phase_limit_end_together_the_budget_is_named() {
+async fn a_tie_names_budget_over_phase_limit() {
     let layer = ConnectTimeoutLayer::new(ms(500)).tcp(ms(500));
     let (result, _) = connect(layer, &[(Phase::Tcp, 9999)]).await;
     assert!(!timed_out(&result.unwrap_err()).is_phase_limit());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_phase_entered_again_has_its_full_limit_again() {
+async fn reentering_a_phase_restarts_its_limit() {
     let stages = &[(Phase::Tcp, 250), (Phase::Tls, 10), (Phase::Tcp, 250)];
     let (result, _) = connect(with_phase_limits(), stages).await;
     assert_eq!(result.unwrap(), "connected");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connector_that_reports_no_phase_has_only_the_budget() {
+async fn without_phase_reports_only_the_budget_counts() {
     let layer = with_phase_limits();
     let service = tower::Layer::layer(
         &layer,
@@ -163,7 +163,7 @@ async fn a_connector_that_reports_no_phase_has_only_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ready_answer_wins_a_tie_with_the_clock() {
+async fn a_ready_answer_wins_the_deadline_tie() {
     let (mut service, mut handle) =
         mock::spawn_layer::<(), _, _>(ConnectTimeoutLayer::new(ms(1000)));
     handle.allow(1);
@@ -177,7 +177,7 @@ async fn a_ready_answer_wins_a_tie_with_the_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_the_connector_wins_a_tie_and_passes_unwrapped() {
+async fn a_connector_error_wins_the_tie_unwrapped() {
     let layer = ConnectTimeoutLayer::new(ms(100));
     let service = tower::Layer::layer(
         &layer,
@@ -194,7 +194,7 @@ async fn an_error_of_the_connector_wins_a_tie_and_passes_unwrapped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn zero_leaves_time_for_what_is_ready_at_once() {
+async fn a_zero_budget_admits_only_ready_answers() {
     let layer = ConnectTimeoutLayer::new(Duration::ZERO);
     let ready = tower::Layer::layer(&layer, service_fn(|()| async { Ok::<_, BoxError>(1) }));
     assert_eq!(ready.oneshot(()).await.unwrap(), 1);
@@ -237,7 +237,7 @@ async fn waiting_for_readiness_is_not_counted() {
 }
 
 #[test]
-fn a_call_that_is_never_polled_needs_no_runtime() {
+fn an_unpolled_call_needs_no_runtime() {
     let mut service = ConnectTimeout::new(service_fn(|()| staged(&[])), ms(100));
     drop(service.call(()));
 }
@@ -265,7 +265,7 @@ async fn dropping_the_call_drops_the_connect() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_error_names_every_attempt_and_what_to_check() {
+async fn the_timeout_error_names_attempts_and_advice() {
     let [a, b] = [1, 2].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
     let dial = service_fn(|()| async move {
         phase::enter(Phase::Tcp);
@@ -289,8 +289,8 @@ async fn the_error_names_every_attempt_and_what_to_check() {
     assert_eq!(
         error.to_string(),
         "connect timed out after 1.5s in phase tcp, which may take 1.5s (budget 2s); \
-         tried 192.0.2.1:1 after 0ns: connection refused, 192.0.2.1:2 after 20ms: no answer; \
-         check the address and whether a firewall drops its packets, or raise the limit"
+         tried 192.0.2.1:1: connection refused, 192.0.2.1:2 after 20ms: no answer; \
+         check the address and whether a firewall drops its packets, or raise the limit of the phase"
     );
 }
 
@@ -300,18 +300,18 @@ async fn each_phase_has_its_own_advice() {
         (
             &[(Phase::Dns, 9999)][..],
             "connect timed out after 100ms in phase dns, the budget of the whole connect being \
-             100ms; check the name servers, or raise the limit",
+             100ms; check the name servers, or raise the connect timeout",
         ),
         (
             &[(Phase::Tls, 9999)],
             "connect timed out after 100ms in phase tls, the budget of the whole connect being \
              100ms; check that the port speaks TLS and that the peer is not overloaded, or raise \
-             the limit",
+             the connect timeout",
         ),
         (
             &[(Phase::Connect, 9999)],
             "connect timed out after 100ms, the budget of the whole connect being 100ms; check \
-             what the connector waits for, or raise the limit",
+             what the connector waits for, or raise the connect timeout",
         ),
     ] {
         let (result, _) = connect(ConnectTimeoutLayer::new(ms(100)), stages).await;
@@ -328,12 +328,12 @@ async fn the_source_chain_ends_in_an_io_timeout() {
         last.downcast_ref::<io::Error>().unwrap().kind(),
         io::ErrorKind::TimedOut
     );
-    assert_eq!(ConnectErrorKind::of(&*error), ConnectErrorKind::TimedOut);
+    assert_eq!(ConnectErrorKind::of(&*error), ConnectErrorKind::Timeout);
 }
 
 /// What the pool does to spend the rest of the budget on the HTTP/2 preface.
 #[tokio::test(start_paused = true)]
-async fn what_is_left_of_the_budget_is_told_to_the_layer_above() {
+async fn the_remaining_budget_reaches_the_layer_above() {
     let mut service = ConnectTimeout::new(service_fn(|()| staged(&[(Phase::Tcp, 300)])), ms(1000));
     let (slot, mut call) = (PhaseSlot::new(), Box::pin(service.call(())));
     poll_fn(|cx| phase::scope(&slot, || call.as_mut().poll(cx)))
@@ -344,7 +344,7 @@ async fn what_is_left_of_the_budget_is_told_to_the_layer_above() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_slot_of_one_connect_is_gone_between_its_polls() {
+async fn the_phase_slot_is_unset_between_polls() {
     let mut service = ConnectTimeout::new(service_fn(|()| staged(&[(Phase::Tcp, 300)])), ms(1000));
     let mut call = task::spawn(service.call(()));
     assert_pending!(call.poll());
@@ -352,7 +352,7 @@ async fn the_slot_of_one_connect_is_gone_between_its_polls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nested_budgets_both_see_the_phase_and_the_shorter_strikes() {
+async fn the_shorter_of_nested_budgets_ends_the_connect() {
     let stages = &[(Phase::Dns, 10), (Phase::Tcp, 9999)];
     for (outer, inner) in [(100, 900), (900, 100)] {
         let inner = ConnectTimeout::new(service_fn(|()| staged(stages)), ms(inner));

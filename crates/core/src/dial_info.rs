@@ -1,4 +1,4 @@
-//! What a dial went through.
+//! The facts about a dial: addresses, times, attempts.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::reason::ConnectErrorKind;
+use crate::rounded::Rounded;
 
-/// What a dial went through: a connector puts it into the connection's
+/// The course of a dial: a connector puts it into the connection's
 /// `hyper_util::client::legacy::connect::Connected` with `extra`, and the pool above reads it.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -32,9 +33,9 @@ pub struct DialInfo {
 pub struct Attempt {
     /// The address tried.
     pub addr: SocketAddr,
-    /// When it was started, counted from the start of the dial.
+    /// The time at which it was started, counted from the start of the dial.
     pub started_after: Duration,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: AttemptOutcome,
 }
 
@@ -58,7 +59,12 @@ impl Attempt {
 
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} after {:?}: ", self.addr, self.started_after)?;
+        self.addr.fmt(f)?;
+        // Zero is the start of the dial: "after 0ns" would only be noise in the message.
+        if !self.started_after.is_zero() {
+            write!(f, " after {}", Rounded(self.started_after))?;
+        }
+        f.write_str(": ")?;
         match self.outcome {
             AttemptOutcome::Pending => f.write_str("no answer"),
             AttemptOutcome::Connected => f.write_str("connected"),
@@ -68,7 +74,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttemptOutcome {

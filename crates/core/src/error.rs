@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::iter::successors;
 
-/// What layers that add an error of their own return, as `tower` does.
+/// The error of layers that add one of their own, as `tower` does.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The error and its sources, outermost first.
@@ -35,6 +35,7 @@ fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
         .downcast_ref::<std::io::Error>()
         .and_then(std::io::Error::get_ref);
     match wrapped {
+        // Its own `source` is that of the inner error, which would be skipped.
         Some(inner) => Some(inner),
         None => error.source(),
     }

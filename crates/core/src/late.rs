@@ -1,9 +1,9 @@
-//! How a resolver tells the dial that asked it of addresses that are still to come.
+//! Late addresses: those that a resolver still has to come after its first answer to a dial.
 //!
 //! A resolver gives one answer, and an answer with one address family is worth dialling while the
 //! query for the other is still out. So a dial polls its resolver inside [`listen`], and a resolver
-//! whose answer is not all says so with [`follow`] in the poll that gives it. The type of the answer
-//! stays what it is, layers in between need not know, and where nobody listens nothing happens.
+//! whose answer is not all reports the rest with [`follow`] in the poll that gives it. The type of the answer
+//! stays what it is, layers in between need not know, and without a listener nothing happens.
 //!
 //! ```
 //! use std::net::SocketAddr;
@@ -28,7 +28,7 @@ use std::time::Duration;
 
 /// Addresses that are still to come: a future of them, empty if none came.
 ///
-/// What it gives may repeat addresses of the first answer: the whole answer will do. Dropping it
+/// Its addresses may repeat those of the first answer: the whole answer will do. Dropping it
 /// takes the interest back and nothing else.
 #[must_use = "futures do nothing unless polled"]
 pub struct Late {
@@ -37,7 +37,7 @@ pub struct Late {
 }
 
 impl Late {
-    /// How long they had been waited for when the first answer was given.
+    /// Returns the time that they had been waited for when the first answer was given.
     pub const fn waited(&self) -> Duration {
         self.waited
     }
@@ -81,6 +81,7 @@ pub fn listen<R>(poll: impl FnOnce() -> R) -> (R, Option<Late>) {
     }
     let restore = Restore(EAR.replace(Ear::Open(None)));
     let result = poll();
+    // Taken before the outer one is put back.
     let heard = EAR.replace(Ear::Deaf);
     drop(restore);
     match heard {
@@ -89,7 +90,7 @@ pub fn listen<R>(poll: impl FnOnce() -> R) -> (R, Option<Late>) {
     }
 }
 
-/// Whether this poll runs in a [`listen`].
+/// Returns true if this poll runs in a [`listen`].
 pub fn is_heard() -> bool {
     EAR.with_borrow(|ear| matches!(ear, Ear::Open(_)))
 }
@@ -97,10 +98,11 @@ pub fn is_heard() -> bool {
 /// Announces that `rest` follows the answer that this poll gives, after it was `waited` for.
 ///
 /// A resolver that answers as soon as one family is there gives no time at all, one that gave the
-/// other family its chance the time it gave. `rest` is dropped unpolled if nobody listens, and as soon
-/// as nobody is interested any more: work that is to go on belongs in a task of its own.
+/// other family its chance the time it gave. `rest` is dropped unpolled without a listener, and as soon
+/// as the listener is dropped: work that is to go on belongs in a task of its own.
 pub fn follow(waited: Duration, rest: impl Future<Output = Vec<SocketAddr>> + Send + 'static) {
     if is_heard() {
+        // Boxed for a listener alone: a resolver that nothing listens to pays for no allocation.
         let rest = Box::pin(rest);
         // The one before is dropped here, with the slot free.
         drop(EAR.replace(Ear::Open(Some(Late { waited, rest }))));
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn who_listens_hears_the_last_announcement_of_its_own_poll() {
+    fn a_listener_gets_its_polls_last_announcement() {
         let (inner, outer) = listen(|| {
             follows(1);
             let ((), inner) = listen(|| {
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_may_be_dropped_by_one_that_looks_whether_it_is_heard() {
+    fn a_late_announcement_may_be_dropped() {
         struct Looks;
         impl Drop for Looks {
             fn drop(&mut self) {

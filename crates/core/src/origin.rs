@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use http::Uri;
 
+use crate::limits::{Deadline, Limits};
+
 /// A peer as a pool knows it: scheme, host and port, in canonical form.
 ///
 /// Two spellings of one peer are one origin: scheme and host are lower case, a default port is
@@ -54,7 +56,7 @@ impl Origin {
         self.0.port
     }
 
-    /// Whether the port is the one the scheme implies.
+    /// Returns true if the port is the one the scheme implies.
     pub fn has_default_port(&self) -> bool {
         default_port(self.scheme()) == self.port()
     }
@@ -80,6 +82,7 @@ impl FromStr for Origin {
 
 impl PartialEq for Origin {
     fn eq(&self, other: &Self) -> bool {
+        // Clones are the rule: the texts are read only where the allocations differ.
         Arc::ptr_eq(&self.0, &other.0) || self.as_ref() == other.as_ref()
     }
 }
@@ -145,6 +148,7 @@ impl<'a> OriginRef<'a> {
 
 impl PartialEq for OriginRef<'_> {
     fn eq(&self, other: &Self) -> bool {
+        // The cheapest first, and exact before folded: most spellings are canonical already.
         self.port == other.port
             && (self.host == other.host || self.host.eq_ignore_ascii_case(other.host))
             && (self.scheme == other.scheme || self.scheme.eq_ignore_ascii_case(other.scheme))
@@ -179,7 +183,7 @@ impl fmt::Display for OriginRef<'_> {
 }
 
 /// Hashes eight bytes at a time, with the bit set that ASCII case differs in: equal but for case
-/// gives equal hashes, and the few other bytes that fall together (`@` and a backtick) are told
+/// gives equal hashes, and the few other bytes that fall together (`@` and a backtick) are distinguished
 /// apart by equality.
 fn hash_folded<H: Hasher>(bytes: &[u8], state: &mut H) {
     const CASE: u64 = 0x2020_2020_2020_2020;
@@ -200,6 +204,7 @@ fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     let bytes = authority.as_bytes();
     let (mut at, mut port, mut digit) = (bytes.len(), 0_u32, 1_u32);
     while let Some(&byte @ b'0'..=b'9') = at.checked_sub(1).and_then(|before| bytes.get(before)) {
+        // Saturated, not wrapped: a number of any length stays out of range.
         port = port.saturating_add(digit.saturating_mul(u32::from(byte - b'0')));
         digit = digit.saturating_mul(10);
         at -= 1;
@@ -208,6 +213,8 @@ fn split(authority: &str) -> Option<(&str, Option<u16>)> {
         Some(colon) if bytes[colon] == b':' && at < bytes.len() => {
             (colon, Some(u16::try_from(port).ok()?))
         }
+        // RFC 3986 section 3.2.3: the digits after the colon may be missing, and then there is no
+        // port.
         Some(colon) if bytes[colon] == b':' => (colon, None),
         _ => (bytes.len(), None),
     };
@@ -231,14 +238,15 @@ fn canonical_host(host: &str) -> Box<str> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     match address.and_then(|address| address.parse::<Ipv6Addr>().ok()) {
+        // std prints an IPv6 address in the form of RFC 5952.
         Some(address) => format!("[{address}]").into(),
         None => host.to_ascii_lowercase().into(),
     }
 }
 
-/// What a layer that works per origin asks of a request: where is it going?
+/// The origin of a request, for layers that work per origin.
 ///
-/// `None` means that the request does not say, as with the path-only URIs that tonic's generated
+/// `None` means that the request has none, as with the path-only URIs that tonic's generated
 /// clients send; layers then use one key for all such requests.
 pub trait HasOrigin {
     /// The origin this request is for.
@@ -250,6 +258,16 @@ pub trait HasOrigin {
     fn origin_ref(&self) -> Option<OriginRef<'_>> {
         None
     }
+
+    /// The limits that the request carries. Default: none.
+    fn limits(&self) -> Limits {
+        Limits::new()
+    }
+
+    /// The deadline for getting a connection that the request carries. Default: none.
+    fn deadline(&self) -> Option<Deadline> {
+        None
+    }
 }
 
 impl<B> HasOrigin for http::Request<B> {
@@ -259,6 +277,14 @@ impl<B> HasOrigin for http::Request<B> {
 
     fn origin_ref(&self) -> Option<OriginRef<'_>> {
         OriginRef::from_uri(self.uri())
+    }
+
+    fn limits(&self) -> Limits {
+        self.extensions().get().copied().unwrap_or_default()
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        self.extensions().get().copied()
     }
 }
 
@@ -285,6 +311,14 @@ impl HasOrigin for reqwest::Request {
             host: url.host_str().filter(|host| !host.is_empty())?,
             port: url.port_or_known_default().unwrap_or(0),
         })
+    }
+
+    /// Its own timeout, which reqwest keeps from the call to the end of the body.
+    fn limits(&self) -> Limits {
+        Limits {
+            timeout: self.timeout().copied(),
+            ..Limits::new()
+        }
     }
 }
 
@@ -325,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn scheme_port_host_and_trailing_dot_tell_origins_apart() {
+    fn scheme_port_host_and_dot_separate_origins() {
         let all = [
             "http://a",
             "https://a",
@@ -358,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_lends_its_origin_lends_the_one_it_gives() {
+    fn a_lent_origin_is_the_owned_one() {
         for text in ["HTTP://A.test:80/x", "https://b", "/only/a/path"] {
             let request = http::Request::get(text).body(()).unwrap();
             let lent = request.origin_ref().map(OriginRef::to_origin);
@@ -368,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_origin_says_what_one_is() {
+    fn an_invalid_origin_is_explained_by_example() {
         for text in ["", "/path", "a.test", "http://", "not a uri"] {
             let error = text.parse::<Origin>().unwrap_err();
             assert!(error.to_string().contains("https://billing.internal"));

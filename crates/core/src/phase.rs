@@ -1,29 +1,41 @@
-//! How a connector that is still pending tells the layer above which phase it is in.
+//! The slot between a pending connector and the layers above that keep its time: phases and attempts go
+//! up, budgets go down.
 //!
-//! A connector's future says nothing until it is ready, and a timeout strikes exactly when it is
+//! A connector's future shows nothing until it is ready, and a timeout strikes exactly when it is
 //! not. So the layer that keeps the time makes a [`PhaseSlot`] for each call and polls the connector
 //! inside [`scope`]; whatever runs below writes into it with [`enter`], [`start_attempt`] and
-//! [`end_attempt`], which do nothing when nobody listens. The slot is found through a thread-local
+//! [`end_attempt`], which do nothing outside of a scope. The slot is found through a thread-local
 //! that is set only for the length of one poll, so it needs no parameter through foreign layers and
 //! cannot leak into another task.
 //!
 //! Scopes nest. A layer that keeps time below another one that does makes its slot with
 //! [`PhaseSlot::nested`], and what is reported below reaches both. In the other direction, a layer
-//! with a budget says with [`leave_remaining`] what it did not use, for whatever is left to do
+//! with a budget reports with [`leave_remaining`] what it did not use, for whatever is left to do
 //! above, such as the HTTP/2 preface.
+//!
+//! Budgets go down the same way. A layer that keeps one reports before each poll how much of it is left,
+//! with [`PhaseSlot::set_left`], and a connector that has to divide its time, as a dialler among
+//! addresses, asks with [`left`] for the least of what the scopes around it allow. So does the wish for a
+//! protocol: a pool whose peer requires HTTP/1.1 sets [`PhaseSlot::ask_for_http1`], and a TLS layer asks
+//! with [`is_http1_asked_for`].
+//!
+//! A limit that is only a default gives way to a budget that is asked for, on either side: below, it
+//! does not apply where [`left`] has an answer; above, its slot is [`giving_way`](PhaseSlot::giving_way)
+//! to what a layer below reports with [`begin_budget`].
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::dial_info::{Attempt, AttemptOutcome};
+use crate::lock::lock;
 
 /// A phase of making a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Nothing below has said anything: a connector that does not report its phases.
+    /// No phase was reported: a connector that does not report its phases.
     Connect,
     /// The name is being resolved.
     Dns,
@@ -36,6 +48,8 @@ pub enum Phase {
 }
 
 impl Phase {
+    const COUNT: usize = 5;
+
     /// The phase's name in messages and metrics.
     pub const fn label(self) -> &'static str {
         match self {
@@ -46,9 +60,21 @@ impl Phase {
             Self::Preface => "preface",
         }
     }
+
+    /// Returns the advice for a connect that ran out of time in this phase, for the error of every
+    /// layer that keeps a clock.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Connect => "check what the connector waits for",
+            Self::Dns => "check the name servers",
+            Self::Tcp => "check the address and whether a firewall drops its packets",
+            Self::Tls => "check that the port speaks TLS and that the peer is not overloaded",
+            Self::Preface => "check that the peer speaks HTTP/2",
+        }
+    }
 }
 
-/// Where one connect stands. Cloning shares it.
+/// The progress of one connect, and the budget for it. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct PhaseSlot(Arc<Inner>);
 
@@ -63,6 +89,14 @@ struct State {
     phase: Phase,
     attempts: Vec<Attempt>,
     remaining: Option<Duration>,
+    /// Of the budget, as of the poll that runs.
+    left: Option<Duration>,
+    /// The limit above is only a default.
+    gives_way: bool,
+    /// The outermost budget below.
+    budget_below: Option<Duration>,
+    limits: [Option<Duration>; Phase::COUNT],
+    http1: bool,
 }
 
 impl Default for PhaseSlot {
@@ -88,8 +122,27 @@ impl PhaseSlot {
             phase: Phase::Connect,
             attempts: Vec::new(),
             remaining: None,
+            left: None,
+            gives_way: false,
+            budget_below: None,
+            limits: [None; Phase::COUNT],
+            http1: false,
         });
         Self(Arc::new(Inner { state, outer }))
+    }
+
+    /// The same slot, for a limit that is only a default: what it reports as [left](Self::set_left)
+    /// is no less than a budget that begins below.
+    #[must_use]
+    pub fn giving_way(self) -> Self {
+        self.locked().gives_way = true;
+        self
+    }
+
+    /// Returns the budget below, if a layer there has reported one with [`begin_budget`]: the outermost
+    /// where they nest.
+    pub fn budget_below(&self) -> Option<Duration> {
+        self.locked().budget_below
     }
 
     /// The phase last entered.
@@ -102,18 +155,37 @@ impl PhaseSlot {
         self.locked().attempts.clone()
     }
 
-    /// What a budget below had left at the moment its connector succeeded; `None` if there is no
-    /// budget below, or it has not succeeded.
+    /// Returns the time that a budget below had left at the moment its connector succeeded; `None`
+    /// if there is no budget below, or it has not succeeded.
     ///
     /// It counts from that moment, so it is to be read in the poll that brought the connection.
     pub fn remaining(&self) -> Option<Duration> {
         self.locked().remaining
     }
 
+    /// Reports how much of the budget is left, to the code polled inside this slot's [`scope`].
+    ///
+    /// It does not run down by itself: to be set before each poll.
+    pub fn set_left(&self, left: Duration) {
+        self.locked().left = Some(left);
+    }
+
+    /// Reports how long one stay in `phase` may take, besides the budget; `None` for no limit.
+    pub fn set_limit(&self, phase: Phase, limit: Option<Duration>) {
+        self.locked().limits[phase as usize] = limit;
+    }
+
+    /// Asks the code polled inside this slot's [`scope`] for a connection that speaks HTTP/1.1: a TLS layer
+    /// below is to offer `http/1.1` alone by ALPN. For an origin that requires it.
+    pub fn ask_for_http1(&self) {
+        self.locked().http1 = true;
+    }
+
     /// Applies a report here and in every slot around this one.
     fn report(&self, apply: impl Fn(&mut State)) {
         let mut slot = Some(self);
         while let Some(at) = slot {
+            // One at a time: the lock is open again before that of the slot around is taken.
             apply(&mut at.locked());
             slot = at.0.outer.as_ref();
         }
@@ -121,7 +193,7 @@ impl PhaseSlot {
 
     /// The lock guards plain values only, so what a panicking thread left is whole.
     fn locked(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 }
 
@@ -135,15 +207,19 @@ pub fn scope<R>(slot: &PhaseSlot, poll: impl FnOnce() -> R) -> R {
     struct Restore(Option<PhaseSlot>);
     impl Drop for Restore {
         fn drop(&mut self) {
+            // The inner slot is dropped inside the cell: its drop runs no code that looks in here.
             CURRENT.set(self.0.take());
         }
     }
+    // By a destructor: after a panic in `poll` the slot would stay for the next task on this
+    // thread.
     let _restore = Restore(CURRENT.replace(Some(slot.clone())));
     poll()
 }
 
 /// The slot whose [`scope`] this poll runs in.
 pub fn current() -> Option<PhaseSlot> {
+    // Cloned out: what follows may open a scope, which needs the cell.
     CURRENT.with_borrow(Clone::clone)
 }
 
@@ -166,6 +242,7 @@ pub fn end_attempt(addr: SocketAddr, outcome: AttemptOutcome) {
     let pending = |a: &&mut Attempt| a.addr == addr && a.outcome == AttemptOutcome::Pending;
     if let Some(slot) = current() {
         slot.report(|state| {
+            // The pending one: the same address may have an attempt that has ended.
             if let Some(attempt) = state.attempts.iter_mut().find(pending) {
                 attempt.outcome = outcome;
             }
@@ -173,7 +250,61 @@ pub fn end_attempt(addr: SocketAddr, outcome: AttemptOutcome) {
     }
 }
 
-/// Leaves what is left of a budget to whatever is still to be done above.
+/// Returns how long a stay in `phase` that begins now may take: the least of what the budgets and the
+/// limits of the [`scope`]s around this poll allow; `None` if there are none.
+pub fn left(phase: Phase) -> Option<Duration> {
+    let current = current();
+    let mut slot = current.as_ref();
+    let mut least: Option<Duration> = None;
+    while let Some(at) = slot {
+        let state = at.locked();
+        for limit in [state.left, state.limits[phase as usize]]
+            .into_iter()
+            .flatten()
+        {
+            least = Some(least.map_or(limit, |least| least.min(limit)));
+        }
+        // Before the next slot's is taken: two of these locks are never held at once.
+        drop(state);
+        slot = at.0.outer.as_ref();
+    }
+    least
+}
+
+/// Returns true if a slot whose [`scope`] this poll runs in [asks for HTTP/1.1](PhaseSlot::ask_for_http1).
+pub fn is_http1_asked_for() -> bool {
+    let current = current();
+    let mut slot = current.as_ref();
+    while let Some(at) = slot {
+        // Of any scope around: the pool that asks is further out than the layers that keep a
+        // budget.
+        if at.locked().http1 {
+            return true;
+        }
+        slot = at.0.outer.as_ref();
+    }
+    false
+}
+
+/// Reports that a budget of `total` begins, to the slots around this poll.
+///
+/// The layer that keeps the budget calls it once, outside its own [`scope`], before it polls its
+/// connector.
+pub fn begin_budget(total: Duration) {
+    if let Some(slot) = current() {
+        slot.report(|state| {
+            // The outermost begins first, and is the one that counts above.
+            state.budget_below.get_or_insert(total);
+            if state.gives_way {
+                // Raised, never lowered: a limit that is only a default does not cut a budget that
+                // was asked for.
+                state.left = state.left.map(|left| left.max(total));
+            }
+        });
+    }
+}
+
+/// Reports the rest of a budget, for the work that is still to be done above.
 ///
 /// The layer that keeps the budget calls it when its connector has succeeded, outside its own
 /// [`scope`]. Where budgets nest, the one further out reports last, and that is what stays.
@@ -189,7 +320,7 @@ mod tests {
     use crate::ConnectErrorKind;
 
     #[test]
-    fn reports_reach_the_innermost_scope_and_the_outer_one_comes_back() {
+    fn reports_reach_only_the_innermost_scope() {
         let (outer, inner) = (PhaseSlot::new(), PhaseSlot::new());
         scope(&outer, || {
             scope(&inner, || enter(Phase::Tls));
@@ -200,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_in_a_scope_does_not_leave_the_slot_behind() {
+    fn a_panic_in_a_scope_unsets_its_slot() {
         let slot = PhaseSlot::new();
         let panicked = std::panic::catch_unwind(|| scope(&slot, || panic!("connector")));
         assert!(panicked.is_err());
@@ -226,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nested_slot_passes_reports_on_and_starts_anew() {
+    fn a_nested_slot_reports_outward_and_starts_anew() {
         let (outer, addr) = (PhaseSlot::new(), SocketAddr::from(([127, 0, 0, 1], 1)));
         let again = scope(&outer, || {
             let first = PhaseSlot::nested();
@@ -254,6 +385,52 @@ mod tests {
             assert_eq!(slot.remaining(), Some(Duration::from_secs(3)));
         });
         assert_eq!(outer.remaining(), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn the_least_nested_budget_or_limit_counts() {
+        let seconds = Duration::from_secs;
+        let outer = PhaseSlot::new();
+        outer.set_left(seconds(5));
+        scope(&outer, || {
+            let inner = PhaseSlot::nested();
+            inner.set_limit(Phase::Tcp, Some(seconds(2)));
+            scope(&inner, || {
+                assert_eq!(left(Phase::Dns), Some(seconds(5)));
+                assert_eq!(left(Phase::Tcp), Some(seconds(2)));
+                outer.set_left(seconds(1));
+                assert_eq!(left(Phase::Tcp), Some(seconds(1)));
+            });
+        });
+        assert_eq!(left(Phase::Tcp), None);
+    }
+
+    #[test]
+    fn a_wish_for_http1_reaches_nested_scopes() {
+        let outer = PhaseSlot::new();
+        scope(&outer, || {
+            assert!(!is_http1_asked_for());
+            outer.ask_for_http1();
+            let inner = PhaseSlot::nested();
+            scope(&inner, || assert!(is_http1_asked_for()));
+        });
+        assert!(!is_http1_asked_for());
+    }
+
+    #[test]
+    fn a_default_limit_yields_to_inner_budgets() {
+        let seconds = Duration::from_secs;
+        for (gives_way, expected) in [(true, 30), (false, 10)] {
+            let outer = PhaseSlot::new();
+            let outer = if gives_way { outer.giving_way() } else { outer };
+            outer.set_left(seconds(10));
+            scope(&outer, || {
+                begin_budget(seconds(30));
+                begin_budget(seconds(5));
+                assert_eq!(left(Phase::Tcp), Some(seconds(expected)));
+            });
+            assert_eq!(outer.budget_below(), Some(seconds(30)));
+        }
     }
 
     #[test]

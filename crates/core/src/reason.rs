@@ -33,19 +33,20 @@ labelled! {
         Idle => "idle",
         /// It reached its maximum lifetime.
         MaxAge => "max_age",
-        /// It served as many requests as it may.
+        /// It served as many requests as it may; or, over HTTP/2, so many of them were given up that its
+        /// peer might soon end it over their resets.
         MaxRequests => "max_requests",
         /// The peer announced it: `Connection: close`, HTTP/1.0, `Keep-Alive` limits, GOAWAY.
         PeerClose => "peer_close",
         /// The peer closed it and had not announced that: it was idle, or an answer was awaited.
         PeerEof => "peer_eof",
-        /// An I/O or protocol error: a reset, what is not HTTP, a body cut short, a ping without answer.
+        /// An I/O or protocol error: a connection reset, what is not HTTP, a body cut short, a ping without answer.
         Error => "error",
         /// The caller went away in the middle of an exchange.
         Cancelled => "cancelled",
         /// The caller dropped a response body whose remainder was not at hand.
         BodyDropped => "body_dropped",
-        /// The peer sent bytes that nobody had asked for.
+        /// The peer sent bytes that belong to no response.
         Unsolicited => "unsolicited",
         /// More connections were idle than may be kept.
         MaxIdle => "max_idle",
@@ -57,6 +58,8 @@ labelled! {
         Upgraded => "upgraded",
         /// Its exchange did not end within the time a finished exchange has.
         Stuck => "stuck",
+        /// It took no more requests, and those it had did not end within the drain timeout.
+        DrainTimeout => "drain_timeout",
         /// The pool was drained, closed or dropped, or the connection's runtime ended.
         Shutdown => "shutdown",
     }
@@ -66,14 +69,16 @@ labelled! {
     /// Why a request got no lease.
     RefuseReason {
         /// The queue was full.
-        Full => "full",
+        QueueFull => "queue_full",
         /// It waited as long as it may.
-        TimedOut => "timeout",
-        /// Its caller went away.
+        QueueTimeout => "queue_timeout",
+        /// Its caller went away at once, or while a connection of its own was being opened.
         Cancelled => "cancelled",
+        /// Its caller went away after waiting for capacity: for a lease that another request held.
+        Abandoned => "abandoned",
         /// The connection it waited for could not be opened.
-        OpenFailed => "open_failed",
-        /// The origin is backing off after failed opens.
+        Connect => "connect",
+        /// The origin is backing off after failed opens, for longer than it can wait.
         BackingOff => "backing_off",
         /// The pool is draining or closed.
         Closed => "closed",
@@ -85,20 +90,51 @@ labelled! {
 }
 
 labelled! {
-    /// What went wrong with a connect.
+    /// The end of an exchange that had a lease.
+    ExchangeEnd {
+        /// The response came to its end.
+        Whole => "whole",
+        /// The caller went away before that.
+        Left => "left",
+        /// It broke: the connection was lost, or what came made no sense.
+        Broken => "broken",
+        /// Nothing was sent.
+        Unused => "unused",
+    }
+}
+
+labelled! {
+    /// The order in which those that wait for a lease are served.
+    QueueOrder {
+        /// First in, first out.
+        Fifo => "fifo",
+        /// The newest first, since callers leave before their turn comes.
+        Newest => "newest",
+    }
+}
+
+impl Default for QueueOrder {
+    /// First in, first out.
+    fn default() -> Self {
+        Self::Fifo
+    }
+}
+
+labelled! {
+    /// The kinds of failure of a connect.
     ConnectErrorKind {
         /// The name could not be resolved.
         Dns => "dns",
         /// Nothing listens there.
         Refused => "refused",
         /// No answer in time.
-        TimedOut => "timeout",
+        Timeout => "timeout",
         /// No route to the host or network.
         Unreachable => "unreachable",
         /// No local port is left for this destination (`EADDRNOTAVAIL`).
         PortsExhausted => "ports_exhausted",
         /// The process or the system is out of file descriptors (`EMFILE`, `ENFILE`).
-        TooManyOpenFiles => "too_many_files",
+        TooManyOpenFiles => "too_many_open_files",
         /// The TLS handshake failed.
         Tls => "tls",
         /// The address policy forbids the address.
@@ -109,8 +145,26 @@ labelled! {
 }
 
 impl ConnectErrorKind {
+    /// Returns what to change, for the error of every layer that tells of such a failure; `None`
+    /// where only the cause has it.
+    pub const fn advice(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Dns => "check the name, the search list and the name servers",
+            Self::Refused => "check that something listens on that port",
+            Self::Unreachable => "check routes, and whether the address family is in use here",
+            Self::PortsExhausted => {
+                "keep connections alive, lower the caps, or add local addresses"
+            }
+            Self::TooManyOpenFiles => {
+                "raise the limit (ulimit -n) or lower the caps on connections"
+            }
+            Self::Blocked => "AddrPolicy::allow permits a network",
+            Self::Timeout | Self::Tls | Self::Other => return None,
+        })
+    }
+
     /// The kind that a [`Classified`] in the error's chain of sources states, or else the one that
-    /// can be read off the first `io::Error` there that tells one.
+    /// can be read off the first `io::Error` there that has one.
     ///
     /// Layers that know better than the operating system (DNS, TLS, policy) put a `Classified` into
     /// their chain; the rest is for foreign connectors.
@@ -121,23 +175,26 @@ impl ConnectErrorKind {
         crate::error::chain(error)
             .filter_map(|error| error.downcast_ref::<io::Error>())
             .map(Self::of_io)
+            // One without a kind, such as an `io::Error` that wraps another, hides none further
+            // down.
             .find(|kind| *kind != Self::Other)
             .unwrap_or(Self::Other)
     }
 
     /// The kind of an operating system error met in `socket`, `bind` or `connect`.
     pub fn of_io(error: &io::Error) -> Self {
-        // Linux numbers; 98 is what `bind` to port 0 says when the ports are used up.
+        // Linux numbers; 98 is the error of `bind` to port 0 when the ports are used up.
         if cfg!(target_os = "linux") {
             match error.raw_os_error() {
                 Some(98 | 99) => return Self::PortsExhausted,
+                // `ENFILE` and `EMFILE`, for which std has no stable `ErrorKind`.
                 Some(23 | 24) => return Self::TooManyOpenFiles,
                 _ => {}
             }
         }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
-            io::ErrorKind::TimedOut => Self::TimedOut,
+            io::ErrorKind::TimedOut => Self::Timeout,
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
             io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Self::PortsExhausted,
             _ => Self::Other,
@@ -150,7 +207,7 @@ impl fmt::Display for ConnectErrorKind {
         f.write_str(match self {
             Self::Dns => "name not resolved",
             Self::Refused => "connection refused",
-            Self::TimedOut => "timed out",
+            Self::Timeout => "timed out",
             Self::Unreachable => "unreachable",
             Self::PortsExhausted => "local ports exhausted",
             Self::TooManyOpenFiles => "too many open files",
@@ -164,7 +221,7 @@ impl fmt::Display for ConnectErrorKind {
 /// A link in an error's chain of sources that states the kind of what lies below.
 ///
 /// A connector that knows the kind of its failure puts this between its own error and the cause, so
-/// that [`ConnectErrorKind::of`] finds it under a type that nobody above can name.
+/// that [`ConnectErrorKind::of`] finds it under a type that no layer above can name.
 #[derive(Debug)]
 pub struct Classified {
     kind: ConnectErrorKind,
@@ -209,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stated_kind_wins_over_what_the_system_said() {
+    fn a_stated_kind_overrules_the_system_error() {
         let bind = io::Error::from(io::ErrorKind::AddrNotAvailable);
         let stated = Classified::new(ConnectErrorKind::Other).because(bind);
         let wrapped = io::Error::other(stated);
@@ -218,28 +275,35 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_distinct_and_fit_for_a_metric() {
-        let all = CloseReason::ALL.iter().map(|reason| reason.label());
-        let mut labels: Vec<_> = all.collect();
-        labels.sort_unstable();
-        labels.dedup();
-        assert_eq!(labels.len(), CloseReason::ALL.len());
-        assert!(
-            labels
-                .iter()
-                .all(|l| l.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
-        );
+    fn a_label_is_its_variant_in_snake_case() {
+        let snake = |variant: String| {
+            let under = |letter: char| letter.is_ascii_uppercase().then_some('_');
+            let letters = variant.chars().flat_map(|letter| {
+                under(letter)
+                    .into_iter()
+                    .chain([letter.to_ascii_lowercase()])
+            });
+            letters.skip(1).collect::<String>()
+        };
+        macro_rules! all {
+            ($($kind:ident)*) => {
+                $(for value in $kind::ALL {
+                    assert_eq!(snake(format!("{value:?}")), value.label());
+                })*
+            };
+        }
+        all!(CloseReason RefuseReason ExchangeEnd QueueOrder ConnectErrorKind);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn exhausted_ports_and_files_are_kinds_of_their_own() {
+    fn exhausted_ports_and_descriptors_have_own_kinds() {
         let of = |code| ConnectErrorKind::of(&io::Error::from_raw_os_error(code));
         assert_eq!(of(99), ConnectErrorKind::PortsExhausted);
         assert_eq!(of(24), ConnectErrorKind::TooManyOpenFiles);
         assert_eq!(of(111), ConnectErrorKind::Refused);
         assert_eq!(of(113), ConnectErrorKind::Unreachable);
-        assert_eq!(of(110), ConnectErrorKind::TimedOut);
+        assert_eq!(of(110), ConnectErrorKind::Timeout);
     }
 
     #[test]

@@ -1,22 +1,22 @@
-//! How a layer that queues inside its call tells the layers above how long a request waited.
+//! The time that a request waited in a layer that queues inside its call, for the layers above.
 //!
 //! A service that is always ready and queues in its future hides that wait in the time of the call.
 //! So the layer that measures polls what is below it inside [`scope`], and whatever queues there
-//! says with [`add`] how long that took: when the wait is over, however it ended, or is dropped. It
+//! reports with [`add`] how long that took: when the wait is over, however it ended, or is dropped. It
 //! is found through a thread-local that is set only for the length of one poll, as with
 //! [`phase`](crate::phase): no parameter goes through foreign layers, and nothing leaks into
-//! another task. Where nobody listens, and for a request that did not wait, nothing happens. Waits of
+//! another task. Without a listener, and for a request that did not wait, nothing happens. Waits of
 //! requests that one call makes side by side add up, and may be longer than the call.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 thread_local! {
-    /// What was added in the innermost scope; `None` outside of all.
+    /// The waits added in the innermost scope; `None` outside of all.
     static WAITED: Cell<Option<Duration>> = const { Cell::new(None) };
 }
 
-/// Runs `run`, and says with its result how long requests waited in it: one poll, or the drop, of a
+/// Runs `run`, and returns with its result how long requests waited in it: one poll, or the drop, of a
 /// future. Scopes nest: what is added in an inner one reaches the outer ones as well.
 ///
 /// ```
@@ -33,12 +33,13 @@ pub fn scope<R>(run: impl FnOnce() -> R) -> (R, Duration) {
     let scope = Scope(WAITED.replace(Some(Duration::ZERO)));
     let result = run();
     let waited = WAITED.get().unwrap_or_default();
+    // The outer scope first: what this one waited is added there.
     drop(scope);
     add(waited);
     (result, waited)
 }
 
-/// Says that a request waited, in whatever scope this runs.
+/// Reports that a request waited, in whatever scope this runs.
 pub fn add(waited: Duration) {
     if let Some(before) = WAITED.get() {
         WAITED.set(Some(before.saturating_add(waited)));
@@ -61,7 +62,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn waits_in_one_scope_add_up_and_reach_the_outer_ones() {
+    fn waits_add_up_through_nested_scopes() {
         let ((inner, nothing), outer) = scope(|| {
             add(MS);
             let ((), inner) = scope(|| {

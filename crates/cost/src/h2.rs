@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Answers every request with 256 bytes.
 pub(crate) fn serve() {
-    crate::runtime().block_on(async {
+    crate::clients::runtime().block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let addr = listener.local_addr().expect("is bound");
         writeln!(std::io::stdout(), "{addr}").ok();
@@ -51,6 +51,6 @@ pub(crate) async fn bare(addr: &str, uri: &Uri, requests: u32) {
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.uri_mut() = uri.clone();
         let response = sender.send_request(request).await.expect("is answered");
-        crate::read(response.into_body()).await;
+        crate::clients::read(response.into_body()).await;
     }
 }

@@ -25,7 +25,7 @@ pub(crate) async fn take(addr: &str, snapshots: u32) {
         let uri = format!("http://upstream-{n}.internal/fast");
         let request = Request::get(uri).body(Empty::<Bytes>::new());
         let response = client.request(request.expect("a request")).await;
-        crate::read(response.expect("is answered").into_body()).await;
+        crate::clients::read(response.expect("is answered").into_body()).await;
     }
     for _ in 0..snapshots {
         let snapshot = black_box(client.snapshot());

@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 async fn main() -> Result<(), BoxError> {
     let (hole4, other4, hole6) = tokio::join!(Hole::start(V4), Hole::start(V4), Hole::start(V6));
     let (hole4, other4, hole6) = (hole4.addr(), other4.addr(), hole6.addr());
+    let six = join_all((0..6).map(|_| Hole::start(V4))).await;
+    let silent: Vec<_> = six.iter().map(Hole::addr).collect();
     let refused = Refused::start(V4);
     let listener = TcpListener::bind((V4, 0)).await?;
     let good = listener.local_addr()?;
@@ -48,6 +50,13 @@ async fn main() -> Result<(), BoxError> {
         Row::new("v6 hole, v4 hole; limit 2 s", &[hole6, hole4])
             .limit(2000)
             .within(2050),
+        Row::new("v6 hole, v4 good; budget 200 ms", &[hole6, good])
+            .budget(200)
+            .within(200),
+        Row::new("v4 hole, v4 hole, v4 good; 300 ms", &[hole4, other4, good])
+            .budget(300)
+            .within(300),
+        Row::new("six v4 holes, v4 good", &[&silent[..], &[good]].concat()).within(1600),
         Row::new("v6 cannot bind, v4 good", &[(V6, 9).into(), good])
             .binding()
             .within(60),
@@ -65,37 +74,41 @@ async fn main() -> Result<(), BoxError> {
         }
         ours.push(took);
     }
-    let plain = join_all(rows.iter().map(|row| time(row.hyper_util(row.limit)))).await;
+    let plain = join_all(rows.iter().map(|row| time(row.hyper_util(row.time())))).await;
     let limited = rows.iter().map(|row| async {
-        let limit = row.limit.unwrap_or(Duration::from_secs(4));
+        let limit = row.time().unwrap_or(Duration::from_secs(4));
         time(row.hyper_util(Some(limit))).await
     });
     let limited = join_all(limited).await;
 
-    println!(
-        "{:<32}{:>18}{:>18}{:>22}",
-        "addresses", "tollgate-dial", "HttpConnector", "… with a 4 s timeout"
-    );
-    for (n, row) in rows.iter().enumerate() {
-        println!(
-            "{:<32}{:>18}{:>18}{:>22}",
-            row.label,
-            ours[n].to_string(),
-            plain[n].to_string(),
-            limited[n].to_string()
-        );
-    }
+    print_rows(&rows, &[ours, plain, limited]);
     let one = Row::new("v4 good (median of 501)", &[good]);
     let ours = median(|| one.ours()).await;
     let theirs = median(|| one.hyper_util(None)).await;
-    println!("{:<32}{ours:>18}{theirs:>18}", one.label);
+    println!("{:<36}{ours:>18}{theirs:>18}", one.label);
     if broken.is_empty() {
         return Ok(());
     }
     Err(format!("not as promised: {}", broken.join("; ")).into())
 }
 
-/// How a dial ended, and when; `None` if it did not.
+fn print_rows(rows: &[Row], columns: &[Vec<Took>; 3]) {
+    println!(
+        "{:<36}{:>18}{:>18}{:>22}",
+        "addresses", "tollgate-dial", "HttpConnector", "… with a 4 s timeout"
+    );
+    for (n, row) in rows.iter().enumerate() {
+        println!(
+            "{:<36}{:>18}{:>18}{:>22}",
+            row.label,
+            columns[0][n].to_string(),
+            columns[1][n].to_string(),
+            columns[2][n].to_string()
+        );
+    }
+}
+
+/// The result of a dial and its time; `None` if it did not end.
 struct Took(Option<(bool, Duration)>);
 
 impl fmt::Display for Took {
@@ -112,6 +125,8 @@ struct Row {
     label: &'static str,
     addrs: Vec<SocketAddr>,
     limit: Option<Duration>,
+    /// The same, but to be connected within it.
+    budget: Option<Duration>,
     /// In what time ours is to end: with a connection, unless `limit` is to end it.
     within: Duration,
     /// Dial from 127.0.0.1 and from an IPv6 address that cannot be bound.
@@ -126,6 +141,7 @@ impl Row {
             label,
             addrs: addrs.to_vec(),
             limit: None,
+            budget: None,
             within: PATIENCE,
             binding: false,
             one_list: false,
@@ -135,6 +151,16 @@ impl Row {
     fn limit(mut self, millis: u64) -> Self {
         self.limit = Some(Duration::from_millis(millis));
         self
+    }
+
+    fn budget(mut self, millis: u64) -> Self {
+        self.budget = Some(Duration::from_millis(millis));
+        self
+    }
+
+    /// The time limit of the dial.
+    fn time(&self) -> Option<Duration> {
+        self.limit.or(self.budget)
     }
 
     fn within(mut self, millis: u64) -> Self {
@@ -176,7 +202,7 @@ impl Row {
 
     async fn ours(&self) -> bool {
         let mut layer = DialLayer::new();
-        if let Some(limit) = self.limit {
+        if let Some(limit) = self.time() {
             layer = layer.connect_timeout(limit);
         }
         if self.binding {

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tollgate_core::ConnectErrorKind;
 use tower_service::Service;
 
-use crate::socket::{SocketOptions, connect_error, is_connected_to_itself};
+use crate::socket::{SocketOptions, connect_error, has_no_source, is_connected_to_itself};
 
 /// Connects a TCP socket to one address, with the options of the
 /// [`DialLayer`](crate::DialLayer) it comes from.
@@ -33,6 +33,8 @@ impl TcpAttempt {
     }
 
     pub(crate) fn options_mut(&mut self) -> &mut SocketOptions {
+        // A copy where they are shared: a layer that is configured further changes no service it
+        // has made.
         Arc::make_mut(&mut self.options)
     }
 
@@ -101,15 +103,17 @@ enum State {
 
 impl TcpConnecting {
     fn connected(&self, stream: TcpStream) -> Result<TokioIo<TcpStream>, AttemptError> {
+        // Writable is not connected yet: how the connect ended stands on the socket.
         let ended = connect_error(&stream).and_then(|()| {
             if is_connected_to_itself(&stream) {
+                // What the peer's system would have answered: nothing listens there.
                 return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
             }
             Ok(())
         });
         match ended {
             Ok(()) => Ok(TokioIo::new(stream)),
-            Err(error) => Err(AttemptError::new(Stage::Connect, self.addr, error)),
+            Err(error) => Err(AttemptError::connect(self.addr, error)),
         }
     }
 }
@@ -119,7 +123,9 @@ impl Future for TcpConnecting {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let addr = self.addr;
+        // Taken out: a socket whose connect has failed is closed here, not when the race ends.
         let stream = match std::mem::replace(&mut self.state, State::Done) {
+            // In the poll and not in the call: an attempt that is dropped unpolled opens no socket.
             State::New(options) => options.connect(addr)?,
             State::Connecting(stream) => stream,
             State::Done => panic!("polled after it was ready"),
@@ -129,15 +135,13 @@ impl Future for TcpConnecting {
                 self.state = State::Connecting(stream);
                 Poll::Pending
             }
-            Poll::Ready(Err(error)) => {
-                Poll::Ready(Err(AttemptError::new(Stage::Connect, addr, error)))
-            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(AttemptError::connect(addr, error))),
             Poll::Ready(Ok(())) => Poll::Ready(self.connected(stream)),
         }
     }
 }
 
-/// What went wrong in one attempt, and in which system call. Its source is the `io::Error`.
+/// The failure of one attempt, with the system call that failed. Its source is the `io::Error`.
 #[derive(Debug)]
 pub struct AttemptError {
     stage: Stage,
@@ -152,6 +156,8 @@ pub(crate) enum Stage {
     Options,
     Bind(IpAddr),
     Connect,
+    /// `connect`, on a machine that has no address to connect from.
+    Source,
 }
 
 impl AttemptError {
@@ -163,21 +169,47 @@ impl AttemptError {
         }
     }
 
+    /// The error of a `connect`.
+    ///
+    /// `EADDRNOTAVAIL` means that no port is left, or that there is no address to connect from, as where
+    /// IPv6 is switched off. A datagram socket, which sends nothing when it connects, tells which.
+    pub(crate) fn connect(addr: SocketAddr, source: io::Error) -> Self {
+        let unavailable = source.kind() == io::ErrorKind::AddrNotAvailable;
+        // Asked only after this error, since it costs a socket.
+        if unavailable && has_no_source(addr) {
+            return Self::new(Stage::Source, addr, source);
+        }
+        Self::new(Stage::Connect, addr, source)
+    }
+
     /// The address that was to be connected to.
     pub const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What kind of failure it is.
+    /// The kind of failure.
     ///
-    /// No local port is left if `connect` says `EADDRNOTAVAIL` or `bind` to port 0 says
-    /// `EADDRINUSE`; a `bind` that says `EADDRNOTAVAIL` was given an address that this machine does
-    /// not have, which is [`Other`](ConnectErrorKind::Other).
+    /// No local port is left if `connect` returns `EADDRNOTAVAIL` or `bind` to port 0 returns
+    /// `EADDRINUSE`; a `bind` that returns `EADDRNOTAVAIL` was given an address that this machine does
+    /// not have, which is [`Other`](ConnectErrorKind::Other). Where this machine has no address of the
+    /// family at all, it is [`Unreachable`](ConnectErrorKind::Unreachable).
     pub fn kind(&self) -> ConnectErrorKind {
         let missing = self.source.kind() == io::ErrorKind::AddrNotAvailable;
         match self.stage {
             Stage::Bind(_) if missing => ConnectErrorKind::Other,
+            Stage::Source => ConnectErrorKind::Unreachable,
             _ => ConnectErrorKind::of_io(&self.source),
+        }
+    }
+
+    /// Returns what failed, without an address.
+    pub(crate) const fn what(&self) -> &'static str {
+        match self.stage {
+            Stage::Socket => "could not open a socket",
+            Stage::Options => "could not configure the socket",
+            Stage::Bind(_) => "could not bind to the local address",
+            Stage::Connect => "could not connect",
+            Stage::Source => "no address of that family here to connect from",
         }
     }
 
@@ -188,11 +220,11 @@ impl AttemptError {
 
 impl fmt::Display for AttemptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what())?;
         match self.stage {
-            Stage::Socket => write!(f, "could not open a socket for {}", self.addr),
-            Stage::Options => write!(f, "could not configure the socket for {}", self.addr),
-            Stage::Bind(local) => write!(f, "could not bind to the local address {local}"),
-            Stage::Connect => write!(f, "could not connect to {}", self.addr),
+            Stage::Socket | Stage::Options => write!(f, " for {}", self.addr),
+            Stage::Bind(local) => write!(f, " {local}"),
+            Stage::Connect | Stage::Source => write!(f, " to {}", self.addr),
         }
     }
 }

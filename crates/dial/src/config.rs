@@ -1,4 +1,4 @@
-//! What one `DialLayer` was told, and what the clones of one `Dial` share.
+//! The options of one `DialLayer`, and what the clones of one `Dial` share.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,24 +25,29 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 /// RFC 8305 section 8: "First Address Family Count: 1".
 pub(crate) const FIRST_FAMILY_COUNT: usize = 1;
-/// As many addresses of an answer are looked at.
+/// The most addresses of an answer that are tried.
 pub(crate) const MAX_ADDRESSES: usize = 64;
-/// An attempt that is given up after the first SYN was due again has had its chance (RFC 6298
-/// section 2: initial retransmission timeout of 1 s).
-pub(crate) const GRACE: Duration = Duration::from_secs(1);
+/// A delay beyond this is no delay but never: it outlasts every dial, and an `Instant` can hold it.
+pub(crate) const MAX_DELAY: Duration = Duration::from_secs(3600);
 
 pub(crate) type OnOutcome = Arc<dyn Fn(SocketAddr, AttemptOutcome) + Send + Sync>;
+pub(crate) type OnAllFailed = Arc<dyn Fn(&str) + Send + Sync>;
 
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) pace: Pace,
     pub(crate) resolution_delay: Duration,
     pub(crate) connect_timeout: Option<Duration>,
+    /// It is the default, and gives way to a budget above.
+    pub(crate) default_timeout: bool,
     pub(crate) policy: AddrPolicy,
     pub(crate) unix: Vec<(Box<str>, PathBuf)>,
     pub(crate) on_outcome: Option<OnOutcome>,
+    pub(crate) on_all_failed: Option<OnAllFailed>,
     /// The one family to dial, if a local address was given for one only.
     pub(crate) only: Option<Family>,
+    /// `https` is dialled unasked, since a TLS layer is above.
+    pub(crate) below_tls: bool,
 }
 
 impl Config {
@@ -54,10 +59,13 @@ impl Config {
         },
         resolution_delay: RESOLUTION_DELAY,
         connect_timeout: Some(CONNECT_TIMEOUT),
+        default_timeout: true,
         policy: AddrPolicy::any(),
         unix: Vec::new(),
         on_outcome: None,
+        on_all_failed: None,
         only: None,
+        below_tls: false,
     };
 
     pub(crate) fn unix_path(&self, host: &str) -> Option<&Path> {
@@ -72,10 +80,13 @@ impl fmt::Debug for Config {
             .field("pace", &self.pace)
             .field("resolution_delay", &self.resolution_delay)
             .field("connect_timeout", &self.connect_timeout)
+            .field("default_timeout", &self.default_timeout)
             .field("policy", &self.policy)
             .field("unix", &self.unix)
             .field("on_outcome", &self.on_outcome.is_some())
+            .field("on_all_failed", &self.on_all_failed.is_some())
             .field("only", &self.only)
+            .field("below_tls", &self.below_tls)
             .finish()
     }
 }
@@ -88,8 +99,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Says how an attempt ended, to whoever asked to know.
-    pub(crate) fn tell(&self, addr: SocketAddr, outcome: AttemptOutcome) {
+    /// Reports that a dial of `host` ended without a connection, after attempts that had their chance.
+    pub(crate) fn report_all_failed(&self, host: &str) {
+        if let Some(on_all_failed) = &self.config.on_all_failed {
+            on_all_failed(host);
+        }
+    }
+
+    /// Reports how an attempt ended.
+    pub(crate) fn report(&self, addr: SocketAddr, outcome: AttemptOutcome) {
         if let Some(on_outcome) = &self.config.on_outcome {
             on_outcome(addr, outcome);
         }

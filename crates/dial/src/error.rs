@@ -1,4 +1,4 @@
-//! Why a dial failed.
+//! The error of a dial.
 
 use std::error::Error;
 use std::fmt;
@@ -8,16 +8,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_core::{Attempt, AttemptOutcome, BoxError, Classified, ConnectErrorKind};
+use tollgate_core::{
+    Attempt, AttemptOutcome, BoxError, Classified, ConnectErrorKind, NotEncrypted,
+};
 
-use crate::judge::rank;
+use crate::attempt::AttemptError;
+use crate::classify::rank;
+use crate::target::Refusal;
 
-/// A dial failed: what, where to, after how long, and each attempt.
+pub(crate) const UNENCRYPTED: NotEncrypted = NotEncrypted::new(
+    "put a TLS layer over Dial (TlsOptions::layer), and if it is not Tollgate's, such as hyper-rustls', say DialLayer::below_tls",
+);
+
+/// The failure of a dial: its kind, where to, after how long, and each attempt.
 ///
 /// Its chain of sources holds a [`Classified`], so [`ConnectErrorKind::of`] works on it from afar,
 /// and ends in the resolver's error, in the `io::Error` of the attempt that tells most, or in an
 /// `io::Error` of kind `TimedOut`, `PermissionDenied` (blocked), `NotFound` (no addresses) or
-/// `InvalidInput` (the URI).
+/// `InvalidInput` (the URI), or in a [`NotEncrypted`].
 pub struct DialError(Box<Inner>);
 
 pub(crate) struct Inner {
@@ -26,7 +34,7 @@ pub(crate) struct Inner {
     cause: Classified,
 }
 
-/// What a dial knows about itself when it fails.
+/// The facts about a dial that its error gives.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) host: Box<str>,
@@ -37,7 +45,7 @@ pub(crate) struct Report {
     pub(crate) failures: Vec<FailedAttempt>,
     pub(crate) blocked: Vec<SocketAddr>,
     pub(crate) path: Option<PathBuf>,
-    /// Whether addresses were still to come.
+    /// Addresses were still to come.
     pub(crate) awaited: bool,
 }
 
@@ -50,8 +58,11 @@ pub(crate) struct Report {
 )]
 #[non_exhaustive]
 pub enum DialFailure {
-    /// The URI names no host, or no port for a scheme that has no default.
+    /// The URI names no host, no usable port, or a scheme other than `http` and `https`.
     InvalidUri,
+    /// The URI's scheme is `https`, and no TLS layer above has asked for the connection: see
+    /// [`DialLayer::below_tls`](crate::DialLayer::below_tls).
+    Unencrypted,
     /// The resolver failed.
     Resolve,
     /// The resolver's answer was empty, or had no address of the one family that a local address
@@ -60,7 +71,7 @@ pub enum DialFailure {
     /// The address policy forbids every address.
     Blocked,
     /// The time for the whole dial was over.
-    TimedOut,
+    Timeout,
     /// Every attempt failed.
     AllFailed,
     /// The Unix socket that the host leads to could not be connected to.
@@ -68,7 +79,17 @@ pub enum DialFailure {
 }
 
 impl DialError {
-    pub(crate) fn invalid_uri(why: &'static str, report: Report) -> Self {
+    pub(crate) fn refused(why: Refusal, report: Report) -> Self {
+        match why {
+            Refusal::Invalid(why) => Self::invalid_uri(why, report),
+            Refusal::Unencrypted => {
+                let cause = Classified::new(ConnectErrorKind::Tls).because(UNENCRYPTED);
+                Self::new(DialFailure::Unencrypted, report, cause)
+            }
+        }
+    }
+
+    fn invalid_uri(why: &'static str, report: Report) -> Self {
         let source = io::Error::new(io::ErrorKind::InvalidInput, why);
         let cause = Classified::new(ConnectErrorKind::Other).because(source);
         Self::new(DialFailure::InvalidUri, report, cause)
@@ -92,9 +113,9 @@ impl DialError {
     }
 
     pub(crate) fn timed_out(report: Report) -> Self {
-        let cause = Classified::new(ConnectErrorKind::TimedOut)
+        let cause = Classified::new(ConnectErrorKind::Timeout)
             .because(io::Error::from(io::ErrorKind::TimedOut));
-        Self::new(DialFailure::TimedOut, report, cause)
+        Self::new(DialFailure::Timeout, report, cause)
     }
 
     pub(crate) fn unix_socket(path: PathBuf, error: io::Error, mut report: Report) -> Self {
@@ -126,8 +147,8 @@ impl DialError {
         }))
     }
 
-    /// What kind of failure it is, as metrics and pools name it. Of several attempts, the first of
-    /// those that tell most counts: exhausted files or ports, then refused, timed out, others,
+    /// The kind of failure, as metrics and pools name it. Of several attempts, the first of the most
+    /// telling kind counts: exhausted files or ports, then refused, timed out, others,
     /// unreachable.
     pub fn kind(&self) -> ConnectErrorKind {
         self.0.cause.kind()
@@ -153,13 +174,13 @@ impl DialError {
         self.0.report.elapsed
     }
 
-    /// How long name resolution took; `None` if there was none or it did not end.
+    /// The time that name resolution took; `None` if there was none or it did not end.
     pub fn dns(&self) -> Option<Duration> {
         self.0.report.dns
     }
 
     /// Every attempt, in the order they were started. Those that the dial's own time limit ended
-    /// count as timed out if they had a second or more, and else as pending.
+    /// count as timed out if they had their chance, and else as pending.
     pub fn attempts(&self) -> &[Attempt] {
         &self.0.report.attempts
     }
@@ -222,12 +243,21 @@ impl FailedAttempt {
 
 impl fmt::Display for FailedAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the attempt at {} failed", self.addr)
+        // Its address is in the list of the dial's own message.
+        match self.error.downcast_ref::<AttemptError>() {
+            Some(error) => f.write_str(error.what()),
+            None => f.write_str("the attempt failed"),
+        }
     }
 }
 
 impl Error for FailedAttempt {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.error)
+        match self.error.downcast_ref::<AttemptError>() {
+            // Past the `AttemptError`, whose text this one has shown: it would stand twice in the
+            // chain.
+            Some(error) => error.source(),
+            None => Some(&*self.error),
+        }
     }
 }

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper_util::client::legacy::connect::Connection;
-use tokio::time::{Instant, Sleep};
-use tollgate_core::{BoxError, Phase, late, phase};
+use tokio::time::Instant;
+use tollgate_core::{BoxError, Phase, Timer, late, phase};
 use tower_service::Service;
 
 use crate::config::Shared;
-use crate::dialling::{Dialling, Moved};
+use crate::dialling::{Dialling, Transition};
 use crate::error::DialError;
-use crate::heat::Heat;
-use crate::held::Held;
+use crate::racing::Racing;
+use crate::resolution_delay::ResolutionDelay;
 use crate::stream::DialStream;
-use crate::target::Target;
+use crate::target::{Refusal, Target};
 
 /// One dial. Dropping it closes every socket that it has not handed over, half open or not.
 ///
@@ -27,28 +27,28 @@ use crate::target::Target;
 #[must_use = "futures do nothing unless polled"]
 pub struct DialFuture<F, A: Service<SocketAddr>> {
     state: State<F, A>,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
     context: Dialling<A>,
 }
 
 enum State<F, A: Service<SocketAddr>> {
-    // Failed → Failed, never polled again
-    Failed(&'static str),
+    // Refused → Refused, never polled again
+    Refused(Refusal),
     Unix,
     // Literal → Racing, or an error
     Literal(SocketAddr),
-    // Resolving → Held, Racing, or an error
+    // Resolving → Delayed, Racing, or an error
     Resolving(Pin<Box<F>>),
-    // Held → Racing
-    Held(Held),
-    Racing(Heat<A>),
+    // Delayed → Racing
+    Delayed(ResolutionDelay),
+    Racing(Box<Racing<A>>),
 }
 
 impl<F, A: Service<SocketAddr>> Unpin for DialFuture<F, A> {}
 
 impl<F, A: Service<SocketAddr>> DialFuture<F, A> {
-    pub(crate) fn invalid(why: &'static str, shared: Arc<Shared>, attempt: A) -> Self {
-        Self::new(State::Failed(why), Target::nowhere(), shared, attempt)
+    pub(crate) fn refused(why: Refusal, target: Target, shared: Arc<Shared>, attempt: A) -> Self {
+        Self::new(State::Refused(why), target, shared, attempt)
     }
 
     pub(crate) fn unix(target: Target, shared: Arc<Shared>, attempt: A) -> Self {
@@ -71,7 +71,7 @@ impl<F, A: Service<SocketAddr>> DialFuture<F, A> {
     fn new(state: State<F, A>, target: Target, shared: Arc<Shared>, attempt: A) -> Self {
         Self {
             state,
-            timer: None,
+            timer: Timer::new(),
             context: Dialling::new(shared, attempt, target),
         }
     }
@@ -91,22 +91,24 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let mut now = Instant::now();
+        // Before `deadline`, which notes the start: from then on the dial is not new.
         if this.context.is_new() && matches!(this.state, State::Resolving(_)) {
             phase::enter(Phase::Dns);
         }
         let deadline = this.context.deadline(now);
         loop {
             let wait = match this.state.poll(cx, &mut this.context, now) {
-                Moved::Done(result) => return Poll::Ready(result),
-                Moved::Held(held) => {
-                    this.state = State::Held(held);
+                Transition::Done(result) => return Poll::Ready(result),
+                // Polled in the same turn: until it is, the new state has no waker of this task.
+                Transition::Delayed(delay) => {
+                    this.state = State::Delayed(delay);
                     continue;
                 }
-                Moved::Racing(heat) => {
-                    this.state = State::Racing(heat);
+                Transition::Racing(racing) => {
+                    this.state = State::Racing(racing);
                     continue;
                 }
-                Moved::Waits(until) => until,
+                Transition::Waiting(until) => until,
             };
             // The answer was asked for first: at a tie it wins.
             if deadline.is_some_and(|deadline| deadline <= now) {
@@ -115,21 +117,14 @@ where
             let Some(wake) = wait.into_iter().chain(deadline).min() else {
                 return Poll::Pending;
             };
-            if sleep(&mut this.timer, wake, cx).is_pending() {
+            if this.timer.poll_until(wake, cx).is_pending() {
                 return Poll::Pending;
             }
+            // The timer has struck: with the old time nothing would be due, and the loop would
+            // spin.
             now = Instant::now();
         }
     }
-}
-
-/// Polls the one timer of the dial, set to `wake`.
-fn sleep(timer: &mut Option<Pin<Box<Sleep>>>, wake: Instant, cx: &mut Context<'_>) -> Poll<()> {
-    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(wake)));
-    if timer.deadline() != wake {
-        timer.as_mut().reset(wake);
-    }
-    timer.as_mut().poll(cx)
 }
 
 impl<F, I, E, A> State<F, A>
@@ -141,34 +136,43 @@ where
     A::Response: Connection,
     A::Error: Into<BoxError>,
 {
-    fn poll(&mut self, cx: &mut Context<'_>, context: &mut Dialling<A>, now: Instant) -> Moved<A> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        context: &mut Dialling<A>,
+        now: Instant,
+    ) -> Transition<A> {
         match self {
-            Self::Failed(why) => Moved::Done(Err(DialError::invalid_uri(why, context.report()))),
-            Self::Unix => Moved::Done(context.dial_unix()),
+            Self::Refused(why) => Transition::Done(Err(DialError::refused(*why, context.report()))),
+            Self::Unix => Transition::Done(context.dial_unix()),
             Self::Literal(addr) => context.answered([*addr], None, now),
             Self::Resolving(future) => {
+                // Round the poll alone: what a resolver announces is for the dial that polls it.
                 let (polled, late) = late::listen(|| future.as_mut().poll(cx));
                 let Poll::Ready(answer) = polled else {
-                    return Moved::Waits(None);
+                    return Transition::Waiting(None);
                 };
+                // Not the time of the poll, which a resolver that blocks may have taken long in.
                 context.resolved(Instant::now());
                 match answer {
                     Ok(addrs) => context.answered(addrs, late, now),
                     Err(error) => {
-                        Moved::Done(Err(DialError::resolve(error.into(), context.report())))
+                        Transition::Done(Err(DialError::resolve(error.into(), context.report())))
                     }
                 }
             }
-            Self::Held(held) => context.hold(held, cx, now),
-            Self::Racing(heat) => context.run(heat, cx, now),
+            Self::Delayed(delay) => context.wait_for_v6(delay, cx, now),
+            Self::Racing(racing) => context.run(racing, cx, now),
         }
     }
 
     fn expire(&mut self, context: &mut Dialling<A>, now: Instant) -> DialError {
         let mut report = context.report();
-        if let Self::Racing(heat) = self {
-            report.awaited = heat.awaits_more();
-            (report.attempts, report.failures) = heat.expire(now);
+        if let Self::Racing(racing) = self {
+            report.awaited = racing.awaits_more();
+            // Before the report is taken: what had its chance counts as timed out in it.
+            racing.end(now);
+            (report.attempts, report.failures) = racing.take_report();
         }
         DialError::timed_out(report)
     }

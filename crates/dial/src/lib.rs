@@ -1,5 +1,5 @@
-//! A Tower connector that dials by RFC 8305 over any resolver, with socket options, an address policy
-//! and errors that name every attempt.
+//! A Tower connector that dials by Happy Eyeballs (RFC 8305) over any resolver, with socket options, an
+//! address policy and errors that name every attempt.
 //!
 //! # Why, and when not
 //!
@@ -42,8 +42,11 @@
 //! # Where it goes in the stack
 //!
 //! Over a resolver (any `Service<Name>` whose response is a collection of addresses, so also
-//! hyper-util's), below TLS: hyper-rustls' `wrap_connector`, tonic's `connect_with_connector`,
-//! hyper-util's legacy client and Tollgate's keep-alive all take it. A name is resolved at each dial: a
+//! hyper-util's; the backends of `tollgate-cached-dns`, whose answers have a TTL, go below its cache),
+//! below TLS: hyper-rustls' `wrap_connector`, tonic's `connect_with_connector`,
+//! hyper-util's legacy client and Tollgate's keep-alive all take it. Below a TLS layer that is not
+//! Tollgate's, say [`below_tls`](DialLayer::below_tls): otherwise `https` is refused, since `Dial`
+//! would open it in clear text. A name is resolved at each dial: a
 //! cache of names belongs below.
 //!
 //! The result is a [`DialStream`], with a [`DialInfo`](tollgate_core::DialInfo) in its
@@ -54,16 +57,17 @@
 //!
 //! # The order of addresses
 //!
-//! 1. What the [`AddrPolicy`] forbids is left out, literal or resolved, and of an answer no more than
-//!    64 addresses are looked at.
+//! 1. Addresses that the [`AddrPolicy`] forbids are left out, literal or resolved.
 //! 2. Addresses that failed or were overtaken in an earlier dial of the same host that another address
-//!    won go last, for 30 s; then one dial tries them first again. Nobody is ever preferred for having
+//!    won go last, for 30 s; then one dial tries them first again. No address is preferred for having
 //!    won, so connections spread as the resolver rotates its answers.
 //! 3. The families take turns, beginning with that of the first address, which
 //!    [`first_family_count`](DialLayer::first_family_count) may give a lead; if IPv6 lost to IPv4 three
 //!    times in a row, with IPv4 for 10 minutes.
+//! 4. The first 64 of that order are tried.
 //!
-//! At most six attempts are open. The first success wins and the others are closed. Errors from
+//! At most six attempts are open; when addresses are left, the oldest one is closed for the next after a
+//! second. The first success wins and the others are closed. Errors from
 //! `socket` and `bind` count as failed attempts. Where there is no route, the rest of that family goes
 //! last; where the family cannot be had at all or the local address cannot be bound, it is skipped;
 //! without file descriptors nothing more is started.
@@ -83,6 +87,17 @@
 //!
 //! With any other resolver, one answer is all there is, and none of this costs anything.
 //!
+//! # The time there is
+//!
+//! A dial shares out its time: its own [`connect_timeout`](DialLayer::connect_timeout), or the budget of a
+//! layer above, such as Tollgate's connect timeout, which comes down through [`tollgate_core::phase`].
+//! Where that is too short for all addresses at the usual pace, the attempt delay and the resolution delay
+//! are cut, so that a budget of 200 ms reaches the second address at 100 ms.
+//!
+//! A dial may end by failure, by its own time limit, or by being dropped, which is how a budget above ends
+//! it. It teaches the same each time: attempts that were open for 1 s, or for seven eighths of a shorter
+//! time, count as timed out.
+//!
 //! # Differences from hyper-util's `HttpConnector`
 //!
 //! * Attempts are staggered within a family too. There, each family is walked one address at a time, so
@@ -94,7 +109,9 @@
 //! * A failed `bind` of one family does not end the dial.
 //! * After a refusal the next attempt waits until 10 ms after the last start (RFC 8305 section 5), there
 //!   it does not.
-//! * Any scheme with a port is dialled; there, `enforce_http` is on.
+//! * Only `http` is dialled, and `https` for a TLS layer above that asks for it: Tollgate's own does,
+//!   for others there is [`below_tls`](DialLayer::below_tls). There, `enforce_http` is on, and off it
+//!   lets every scheme through.
 //!
 //! `examples/dial_table.rs` runs both over the same dead addresses and prints the times.
 //!
@@ -116,34 +133,35 @@
 //! # Cancel safety
 //!
 //! The future owns its sockets and its wait for late addresses: dropping it closes and ends them, half
-//! open or not, and no task is left behind, for it spawns none. What it learned until then stays: if addresses were left untried, those that had
-//! had a second go last in the next dial. A resolver that must not lose work to a cancelled caller has
-//! to see to that itself.
+//! open or not, and no task is left behind, for it spawns none. What it learnt until then stays and is
+//! reported, as above. A resolver that must not lose work to a cancelled caller has to see to that itself.
 //!
 //! # Errors
 //!
 //! [`DialError`]: how it failed ([`DialFailure`]), which kind that is
 //! ([`ConnectErrorKind`](tollgate_core::ConnectErrorKind)), host, time, and every attempt. An address
-//! that was not reached within the time limit is there as timed out if it had a second, else as pending.
+//! that was not reached within the time limit is there as timed out if it had its chance, else as pending.
 //!
 //! # Metrics
 //!
-//! None of its own. [`on_outcome`](DialLayer::on_outcome) tells of each attempt, `DialInfo` of each
-//! dial, the error of each failure; Tollgate's pool counts dials.
+//! None of its own. [`on_outcome`](DialLayer::on_outcome) reports each attempt,
+//! [`on_all_failed`](DialLayer::on_all_failed) each dial in which no address worked, `DialInfo` each dial,
+//! the error each failure; Tollgate's pool counts dials.
 
 mod attempt;
+mod classify;
 mod config;
 mod dialling;
 mod error;
 mod future;
-mod heat;
-mod held;
-mod judge;
 mod layer;
 mod memory;
 mod message;
+mod peek;
 mod policy;
 mod race;
+mod racing;
+mod resolution_delay;
 mod service;
 mod socket;
 mod stream;

@@ -1,13 +1,13 @@
-//! What a failed dial says: what, where to, after how long, what to change.
+//! The text of a dial's error: what failed, where to, after how long, what to change.
 
 use std::fmt;
-use std::time::Duration;
+use std::net::IpAddr;
 
-use tollgate_core::{Attempt, ConnectErrorKind};
+use tollgate_core::{Attempt, ConnectErrorKind, Rounded};
 
-use crate::error::{DialError, DialFailure, Report};
+use crate::error::{DialError, DialFailure, Report, UNENCRYPTED};
 
-/// As many addresses are named.
+/// The most addresses that a message names.
 const LISTED: usize = 6;
 
 impl fmt::Display for DialError {
@@ -15,15 +15,19 @@ impl fmt::Display for DialError {
         let report = &self.inner().report;
         match self.failure() {
             DialFailure::InvalidUri => f.write_str(
-                "the URI cannot be dialled: give a scheme and a host, as in https://billing.internal, and a port if the scheme is neither http nor https",
+                "the URI cannot be dialled: it takes the scheme http, or https below TLS, a host, and a port up to 65535 if any, as in http://billing.internal:8080",
             ),
+            DialFailure::Unencrypted => {
+                let (host, port) = (Host(&report.host), report.port);
+                write!(f, "{host}:{port} was not dialled: {UNENCRYPTED}")
+            }
             DialFailure::Resolve => {
                 let after = Rounded(report.elapsed);
-                write!(f, "could not resolve {} after {after}", report.host)
+                write!(f, "could not resolve {} after {after}", Host(&report.host))
             }
             DialFailure::NoAddresses => no_addresses(f, report),
             DialFailure::Blocked => blocked(f, report),
-            DialFailure::TimedOut => timed_out(f, report),
+            DialFailure::Timeout => timed_out(f, report),
             DialFailure::AllFailed => all_failed(f, report, self.kind()),
             DialFailure::UnixSocket => unix_socket(f, report),
         }
@@ -31,7 +35,7 @@ impl fmt::Display for DialError {
 }
 
 fn no_addresses(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
-    let host = &report.host;
+    let host = Host(&report.host);
     write!(
         f,
         "{host} has no address that could be dialled: the resolver's answer was empty, or had none of the family of the local address"
@@ -42,17 +46,18 @@ fn blocked(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     write!(
         f,
         "{}:{} was not dialled: the address policy forbids ",
-        report.host, report.port
+        Host(&report.host),
+        report.port
     )?;
     list(f, &report.blocked, |f, addr| write!(f, "{}", addr.ip()))?;
     f.write_str("; AddrPolicy::allow permits a network")
 }
 
 fn timed_out(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
-    let Report { host, port, .. } = report;
     write!(
         f,
-        "no connection to {host}:{port} after {}: ",
+        "no connection{} after {}: ",
+        To(report),
         Rounded(report.elapsed)
     )?;
     if report.attempts.is_empty() {
@@ -67,23 +72,30 @@ fn timed_out(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
 }
 
 fn all_failed(f: &mut fmt::Formatter<'_>, report: &Report, kind: ConnectErrorKind) -> fmt::Result {
-    let Report { host, port, .. } = report;
     let after = Rounded(report.elapsed);
-    write!(f, "could not connect to {host}:{port} after {after}: ")?;
+    write!(f, "could not connect{} after {after}: ", To(report))?;
     list(f, &report.attempts, attempt)?;
     if !report.blocked.is_empty() {
         f.write_str("; the address policy forbids ")?;
         list(f, &report.blocked, |f, addr| write!(f, "{}", addr.ip()))?;
     }
-    f.write_str(match kind {
-        ConnectErrorKind::PortsExhausted => {
-            "; every local port for this destination is in use: keep connections alive, cap them, or add local addresses"
+    match kind.advice() {
+        Some(advice) => write!(f, "; {advice}"),
+        None => Ok(()),
+    }
+}
+
+/// The host and port, unless the host is an address, which the list of attempts has.
+struct To<'a>(&'a Report);
+
+impl fmt::Display for To<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { host, port, .. } = self.0;
+        if host.parse::<IpAddr>().is_ok() && !self.0.attempts.is_empty() {
+            return Ok(());
         }
-        ConnectErrorKind::TooManyOpenFiles => {
-            "; raise the limit on open files (ulimit -n) or lower the caps on connections"
-        }
-        _ => "",
-    })
+        write!(f, " to {}:{port}", Host(host))
+    }
 }
 
 fn unix_socket(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
@@ -92,14 +104,13 @@ fn unix_socket(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
         f,
         "could not connect to the Unix socket {} of {} after {}: is its server running, and may this user write to it?",
         path.display(),
-        report.host,
+        Host(&report.host),
         Rounded(report.elapsed)
     )
 }
 
 fn attempt(f: &mut fmt::Formatter<'_>, attempt: &Attempt) -> fmt::Result {
-    let rounded = Attempt::started(attempt.addr, Rounded(attempt.started_after).duration());
-    write!(f, "{}", rounded.ended(attempt.outcome))
+    fmt::Display::fmt(attempt, f)
 }
 
 fn list<T>(
@@ -117,20 +128,14 @@ fn list<T>(
     }
 }
 
-/// A duration for people: whole milliseconds, or microseconds below one.
-struct Rounded(Duration);
+/// A host as a URI has it: an IPv6 address in brackets.
+struct Host<'a>(&'a str);
 
-impl Rounded {
-    fn duration(&self) -> Duration {
-        match self.0.as_millis() {
-            0 => Duration::from_micros(u64::try_from(self.0.as_micros()).unwrap_or(0)),
-            ms => Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX)),
-        }
-    }
-}
-
-impl fmt::Display for Rounded {
+impl fmt::Display for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.duration())
+        match self.0 {
+            address if address.contains(':') => write!(f, "[{address}]"),
+            name => f.write_str(name),
+        }
     }
 }

@@ -1,21 +1,25 @@
-//! Which addresses may be dialled.
+//! The address policy: the networks that may be dialled.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Which addresses may be dialled, whether they come from a name or stand in the URI.
+/// The networks that may be dialled, by addresses that come from a name or stand in the URI.
 ///
 /// The check is made on the address that is about to be connected to, after resolution, so neither
 /// a spelling (`2130706433`, `0x7f.1`), a redirect nor a name that changes its answer between check
 /// and use gets round it. An IPv6 address that carries an IPv4 one (v4-mapped, NAT64
-/// `64:ff9b::/96`, 6to4, Teredo) is permitted only if what it carries is permitted too; a v4-mapped
-/// address *is* the IPv4 address.
+/// `64:ff9b::/96` and `64:ff9b:1::/48`, 6to4, Teredo, v4-compatible) is permitted only if what it carries
+/// is permitted too; a v4-mapped address *is* the IPv4 address, and networks within `::ffff:0:0/96` are
+/// the IPv4 ones. That `/96` itself, which lists of bogus addresses contain, is the mapped spelling alone.
+///
+/// The unspecified addresses `0.0.0.0` and `::` lead to this machine when they are connected to, so they
+/// are permitted only if the loopback address is.
 ///
 /// A [`deny`](Self::deny) wins over an [`allow`](Self::allow), which wins over the start:
 /// [`any`](Self::any), [`public_only`](Self::public_only) or [`none`](Self::none).
 ///
-/// It says nothing about what a proxy dials on our behalf, nor about Unix sockets, which only the
+/// It does not cover what a proxy dials on our behalf, nor about Unix sockets, which only the
 /// program itself can name.
 ///
 /// ```
@@ -77,37 +81,65 @@ impl AddrPolicy {
     /// Permits the addresses in `net`.
     #[must_use]
     pub fn allow(mut self, net: impl Into<IpNet>) -> Self {
-        self.allow.push(net.into());
+        self.allow.push(unmapped(net.into()));
         self
     }
 
     /// Forbids the addresses in `net`.
     #[must_use]
     pub fn deny(mut self, net: impl Into<IpNet>) -> Self {
-        self.deny.push(net.into());
+        self.deny.push(unmapped(net.into()));
         self
     }
 
-    /// Whether `ip` may be dialled.
+    /// Returns `true` if `ip` may be dialled.
     pub fn permits(&self, ip: IpAddr) -> bool {
+        // As it is written first: `deny(::ffff:0:0/96)` is about the spelling.
+        let written = ip;
         let ip = ip.to_canonical();
-        self.permits_one(ip)
+        !self.denies(written)
+            && self.permits_one(ip)
             && carried(ip)
                 .into_iter()
                 .flatten()
                 .all(|v4| self.permits_one(v4))
+            && (!ip.is_unspecified() || self.permits_this_machine(ip))
+    }
+
+    /// The kernel takes an unspecified address for the loopback one of its family. A denial of either
+    /// loopback is meant for this machine.
+    fn permits_this_machine(&self, unspecified: IpAddr) -> bool {
+        let [v4, v6] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let own = if unspecified.is_ipv4() { v4 } else { v6 };
+        self.permits_one(own) && !self.denies(v4) && !self.denies(v6)
+    }
+
+    fn denies(&self, ip: IpAddr) -> bool {
+        self.deny.iter().any(|net| net.contains(&ip))
     }
 
     fn permits_one(&self, ip: IpAddr) -> bool {
-        let listed = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&ip));
-        !listed(&self.deny)
-            && (listed(&self.allow)
+        !self.denies(ip)
+            && (self.allow.iter().any(|net| net.contains(&ip))
                 || match self.start {
                     Start::Any => true,
                     Start::Public => is_public(ip),
                     Start::None => false,
                 })
     }
+}
+
+/// An IPv4 network for one that is written as v4-mapped, so that it meets the addresses it means.
+fn unmapped(net: IpNet) -> IpNet {
+    if let IpNet::V6(v6) = net
+        && v6.prefix_len() > MAPPED.prefix_len()
+        && MAPPED.contains(&v6)
+        && let Some(v4) = v6.addr().to_ipv4_mapped()
+        && let Ok(v4) = Ipv4Net::new(v4, v6.prefix_len() - MAPPED.prefix_len())
+    {
+        return v4.into();
+    }
+    net
 }
 
 /// The IPv4 addresses inside an IPv6 address: a Teredo address has two, its server and its client.
@@ -120,11 +152,19 @@ fn carried(ip: IpAddr) -> [Option<IpAddr>; 2] {
         let [a, b, c, d] = std::array::from_fn(|i| octets[from + i]);
         Ipv4Addr::new(a, b, c, d)
     };
-    if NAT64.contains(&v6) {
+    // Both lie in `::/96`, and would be taken for the v4-compatible forms of 0.0.0.0 and 0.0.0.1.
+    if v6.is_unspecified() || v6.is_loopback() {
+        [None, None]
+    } else if [NAT64, LOCAL_NAT64, COMPATIBLE]
+        .iter()
+        .any(|net| net.contains(&v6))
+    {
         [Some(at(12).into()), None]
     } else if SIX_TO_FOUR.contains(&v6) {
+        // RFC 3056 section 2: the address follows the 16 bits of the prefix.
         [Some(at(2).into()), None]
     } else if TEREDO.contains(&v6) {
+        // RFC 4380 section 4: the client's address stands there with its bits inverted.
         let client = Ipv4Addr::from_bits(!at(12).to_bits());
         [Some(at(4).into()), Some(client.into())]
     } else {
@@ -144,6 +184,12 @@ fn is_public(ip: IpAddr) -> bool {
 
 /// RFC 6052; globally reachable by the registry, and judged by what it carries.
 const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0], 96);
+/// RFC 8215: NAT64 with prefixes of a network's own, of which the longest has the address at the end.
+const LOCAL_NAT64: Ipv6Net = v6([0x64, 0xff9b, 1, 0], 48);
+/// RFC 4291 section 2.5.5.1, deprecated.
+const COMPATIBLE: Ipv6Net = v6([0, 0, 0, 0], 96);
+/// RFC 4291 section 2.5.5.2.
+const MAPPED: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
 /// RFC 3056.
 const SIX_TO_FOUR: Ipv6Net = v6([0x2002, 0, 0, 0], 16);
 /// RFC 4380.
@@ -171,7 +217,7 @@ const SPECIAL_V4: [Ipv4Net; 15] = [
     v4([240, 0, 0, 0], 4),
 ];
 
-/// What the IANA IPv6 registry takes out of [`GLOBAL_V6`]: protocol assignments (Teredo among
+/// The networks that the IANA IPv6 registry takes out of [`GLOBAL_V6`]: protocol assignments (Teredo among
 /// them), documentation, 6to4.
 const SPECIAL_V6: [Ipv6Net; 4] = [
     v6([0x2001, 0, 0, 0], 23),
@@ -190,5 +236,7 @@ const fn v6(head: [u16; 4], prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0), prefix)
 }
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
-//! The race of RFC 8305 as a state machine: no sockets, no Tower, time as an argument.
+//! The race of Happy Eyeballs (RFC 8305) as a state machine: no sockets, no Tower, time as an argument.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use tollgate_core::{Attempt, AttemptOutcome, ConnectErrorKind};
 /// No two attempts start closer together than this (RFC 8305 section 5: "MUST NOT be less").
 pub(crate) const MIN_GAP: Duration = Duration::from_millis(10);
 
-/// How fast a race goes.
+/// The pace of a race.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     /// From one start to the next while nothing fails.
     pub(crate) attempt_delay: Duration,
-    /// How many attempts are open at most.
+    /// The most attempts that are open at a time.
     pub(crate) max_concurrent: usize,
-    /// How many addresses of the first family come before the first one of the other.
+    /// The number of addresses of the first family before the first one of the other.
     pub(crate) first_family_count: usize,
 }
 
-/// What a failure says about the addresses that were not tried yet.
+/// The untried addresses that a failure bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bars {
     /// Nothing.
@@ -35,11 +35,20 @@ pub(crate) enum Bars {
     All,
 }
 
-/// What is to be done now.
+/// RFC 8305 section 8: "Minimum Connection Attempt Delay: 100 milliseconds". To this the delay is cut
+/// where the time for the dial is too short for all addresses.
+const SHORT_DELAY: Duration = Duration::from_millis(100);
+/// An attempt that was open for this long has had its chance: the first SYN was due again (RFC 6298
+/// section 2: initial retransmission timeout of 1 s).
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The next thing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Start an attempt at this address and report on it under this number.
     Start(usize, SocketAddr),
+    /// Close the attempt with this number at this address, which has had its chance, and ask again.
+    GiveUp(usize, SocketAddr),
     /// Ask again then, or after a report.
     WaitUntil(Instant),
     /// Ask again after a report.
@@ -53,6 +62,12 @@ pub(crate) enum Step {
 pub(crate) struct Race {
     pace: Pace,
     began: Instant,
+    /// The end of the time for the race, if that is known.
+    ends: Option<Instant>,
+    /// The attempt delay, cut to the time there is.
+    delay: Duration,
+    /// The time after which an open attempt has had its chance, cut likewise.
+    grace: Duration,
     queue: VecDeque<SocketAddr>,
     /// The families that nothing more is started of: IPv4, IPv6.
     barred: (bool, bool),
@@ -68,6 +83,9 @@ impl Race {
         Self {
             pace,
             began,
+            ends: None,
+            delay: pace.attempt_delay,
+            grace: GRACE,
             attempts: Vec::with_capacity(addrs.len().min(pace.max_concurrent)),
             queue: addrs.into(),
             barred: (false, false),
@@ -77,21 +95,49 @@ impl Race {
         }
     }
 
+    /// The same race, which is over at `ends`: its times are cut to what is left from `now`.
+    pub(crate) fn until(mut self, ends: Option<Instant>, now: Instant) -> Self {
+        self.ends = ends;
+        if let Some(ends) = ends {
+            // Most of the time, so that an attempt that had it all is known to have failed.
+            let left = ends.saturating_duration_since(now);
+            self.grace = GRACE.min(left.saturating_sub(left / 8));
+        }
+        self.cut_delay(now);
+        self
+    }
+
+    /// Cuts the delay so that every address is started in time, but not below [`SHORT_DELAY`], or a
+    /// quarter of what is left if that is shorter still: many addresses are no reason for a burst.
+    fn cut_delay(&mut self, now: Instant) {
+        let Some(ends) = self.ends else { return };
+        let left = ends.saturating_duration_since(now);
+        let addrs = u32::try_from(self.queue.len() + self.open).unwrap_or(u32::MAX);
+        let share = (left / addrs.max(1)).max(SHORT_DELAY.min(left / 4));
+        self.delay = self.pace.attempt_delay.min(share);
+        // The next start was set by a longer delay.
+        if let Some(last) = self.last_start {
+            self.due = self.due.min(last + self.delay.max(MIN_GAP));
+        }
+    }
+
     /// Adds addresses to the tail, but for those of barred families. `addrs` are none that the race
     /// [has](Self::has).
-    pub(crate) fn join(&mut self, addrs: Vec<SocketAddr>) {
+    pub(crate) fn join(&mut self, addrs: Vec<SocketAddr>, now: Instant) {
         let barred = self.barred;
         let is_barred = |addr: &SocketAddr| if addr.is_ipv4() { barred.0 } else { barred.1 };
         self.queue
             .extend(addrs.into_iter().filter(|addr| !is_barred(addr)));
+        // More addresses in the same time: the share of each is smaller now.
+        self.cut_delay(now);
     }
 
-    /// Whether this address was tried or is going to be.
+    /// Returns `true` if this address was tried or is going to be.
     pub(crate) fn has(&self, addr: SocketAddr) -> bool {
         self.queue.contains(&addr) || self.attempts.iter().any(|attempt| attempt.addr == addr)
     }
 
-    /// Whether addresses that come later could be tried.
+    /// Returns `true` unless both families are barred.
     pub(crate) fn is_open_to_more(&self) -> bool {
         self.barred != (true, true)
     }
@@ -101,14 +147,14 @@ impl Race {
         &self.attempts
     }
 
-    /// When the first attempt was started.
+    /// The start of the first attempt.
     pub(crate) fn first_start(&self) -> Instant {
         self.attempts
             .first()
             .map_or(self.began, |first| self.began + first.started_after)
     }
 
-    /// The next thing to do. To be asked until it says to wait.
+    /// The next thing to do. To be called until it returns a wait.
     pub(crate) fn step(&mut self, now: Instant) -> Step {
         let Some(&addr) = self.queue.front() else {
             return if self.open == 0 {
@@ -117,8 +163,10 @@ impl Race {
                 Step::Wait
             };
         };
+        // Before the pace: at the cap the oldest attempt has to have had its chance too, and
+        // `make_room` waits for whichever comes later.
         if self.open >= self.pace.max_concurrent {
-            return Step::Wait;
+            return self.make_room(now);
         }
         if now < self.due {
             return Step::WaitUntil(self.due);
@@ -126,10 +174,33 @@ impl Race {
         self.queue.pop_front();
         self.open += 1;
         self.last_start = Some(now);
-        self.due = now + self.pace.attempt_delay.max(MIN_GAP);
+        // From this start, not from when it was due: a task that is polled late makes up for it
+        // with no burst.
+        self.due = now + self.delay.max(MIN_GAP);
         let attempt = Attempt::started(addr, now.saturating_duration_since(self.began));
         self.attempts.push(attempt);
         Step::Start(self.attempts.len() - 1, addr)
+    }
+
+    /// As many attempts are open as may be, and addresses are untried: the oldest attempt makes room
+    /// once it has had its chance. Otherwise a few silent addresses would hide the good one behind
+    /// them for as long as the dial lasts.
+    fn make_room(&mut self, now: Instant) -> Step {
+        let pending = |attempt: &Attempt| attempt.outcome == AttemptOutcome::Pending;
+        let Some(oldest) = self.attempts.iter().position(pending) else {
+            return Step::Wait;
+        };
+        let Attempt {
+            addr,
+            started_after,
+            ..
+        } = self.attempts[oldest];
+        let due = (self.began + started_after + self.grace).max(self.due);
+        if now < due {
+            return Step::WaitUntil(due);
+        }
+        self.end(oldest, AttemptOutcome::Failed(ConnectErrorKind::Timeout));
+        Step::GiveUp(oldest, addr)
     }
 
     /// An attempt failed: the next one is due at once, [`MIN_GAP`] after the last start at the
@@ -142,6 +213,7 @@ impl Race {
         let v4 = self.attempts[attempt].addr.is_ipv4();
         match bars {
             Bars::None => {}
+            // Stable: within a family the order stands.
             Bars::FamilyLast => self
                 .queue
                 .make_contiguous()
@@ -159,6 +231,7 @@ impl Race {
 
     /// An attempt succeeded: it wins, and the open ones are given up.
     pub(crate) fn won(&mut self, attempt: usize) {
+        // The winner first: while it is pending, the loop below would give it up with the others.
         self.end(attempt, AttemptOutcome::Connected);
         self.queue.clear();
         self.open = 0;
@@ -169,37 +242,42 @@ impl Race {
         }
     }
 
-    /// How many addresses were tried or may still be.
+    /// The number of addresses that were tried or may still be.
     pub(crate) fn candidates(&self) -> usize {
         self.attempts.len() + self.queue.len()
     }
 
-    /// Whether addresses are left that were not tried.
+    /// Returns `true` if addresses are left that were not tried.
     pub(crate) fn has_untried(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    /// The open attempts that were started `grace` ago or earlier.
-    pub(crate) fn slow(&self, now: Instant, grace: Duration) -> impl Iterator<Item = SocketAddr> {
-        let is_slow = move |attempt: &&Attempt| {
-            let open_for = now.saturating_duration_since(self.began + attempt.started_after);
-            attempt.outcome == AttemptOutcome::Pending && open_for >= grace
-        };
-        self.attempts
-            .iter()
-            .filter(is_slow)
-            .map(|attempt| attempt.addr)
-    }
-
-    /// Time is up: attempts that have been open for `grace` count as timed out.
-    pub(crate) fn expire(&mut self, now: Instant, grace: Duration) {
-        let began = self.began;
+    /// The race is over without a winner: attempts that have had their chance count as timed out, and
+    /// are returned.
+    pub(crate) fn expire(&mut self, now: Instant) -> Vec<SocketAddr> {
+        let mut timed_out = Vec::new();
         for attempt in &mut self.attempts {
-            let open_for = now.saturating_duration_since(began + attempt.started_after);
-            if attempt.outcome == AttemptOutcome::Pending && open_for >= grace {
-                attempt.outcome = AttemptOutcome::Failed(ConnectErrorKind::TimedOut);
+            let open_for = now.saturating_duration_since(self.began + attempt.started_after);
+            if attempt.outcome == AttemptOutcome::Pending && open_for >= self.grace {
+                attempt.outcome = AttemptOutcome::Failed(ConnectErrorKind::Timeout);
+                timed_out.push(attempt.addr);
             }
         }
+        timed_out
+    }
+
+    /// Returns `true` if an attempt had its chance in vain, now or when it made room for another.
+    pub(crate) fn has_timed_out(&self) -> bool {
+        let timed_out = AttemptOutcome::Failed(ConnectErrorKind::Timeout);
+        self.attempts
+            .iter()
+            .any(|attempt| attempt.outcome == timed_out)
+    }
+
+    /// Returns `true` if every attempt has failed and there was one.
+    pub(crate) fn all_failed(&self) -> bool {
+        let failed = |attempt: &Attempt| matches!(attempt.outcome, AttemptOutcome::Failed(_));
+        !self.attempts.is_empty() && self.attempts.iter().all(failed)
     }
 
     fn end(&mut self, attempt: usize, outcome: AttemptOutcome) {
@@ -224,16 +302,16 @@ pub(crate) fn interleave(
 ) -> Vec<SocketAddr> {
     let mut first = VecDeque::new();
     let mut second = VecDeque::new();
-    for addr in addrs {
+    let mut known = HashSet::new();
+    for addr in addrs.into_iter().filter(|addr| known.insert(*addr)) {
         let leads = first
             .front()
             .is_none_or(|lead: &SocketAddr| lead.is_ipv4() == addr.is_ipv4());
         let family = if leads { &mut first } else { &mut second };
-        if !family.contains(&addr) {
-            family.push_back(addr);
-        }
+        family.push_back(addr);
     }
     let mut mixed = Vec::with_capacity(first.len() + second.len());
+    // One less than asked for: the turns that follow begin with this family again.
     let ahead = first_family_count.saturating_sub(1).min(first.len());
     mixed.extend(first.drain(..ahead));
     while !(first.is_empty() && second.is_empty()) {

@@ -17,7 +17,7 @@ use crate::error::{DialError, Report};
 use crate::future::DialFuture;
 use crate::layer::DialLayer;
 use crate::stream::DialStream;
-use crate::target::Target;
+use crate::target::{Refusal, Target, check_scheme};
 
 /// Dials the host of a URI over a resolver `R`, one attempt `A` an address. See the
 /// [crate's documentation](crate).
@@ -83,20 +83,27 @@ where
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let shared = Arc::clone(&self.shared);
+        let attempt = self.attempt.clone();
         let target = match Target::of(&uri) {
             Ok(target) => target,
-            Err(why) => return DialFuture::invalid(why, shared, self.attempt.clone()),
+            Err(why) => return DialFuture::refused(why, Target::nowhere(), shared, attempt),
         };
-        let attempt = self.attempt.clone();
-        if self.shared.config.unix_path(&target.host).is_some() {
+        let config = &self.shared.config;
+        let to_unix = config.unix_path(&target.host).is_some();
+        // Before anything is resolved: a name asked for in the clear tells where a call was to go.
+        if let Err(why) = check_scheme(&uri, config.below_tls, to_unix) {
+            return DialFuture::refused(why, target, shared, attempt);
+        }
+        if to_unix {
             return DialFuture::unix(target, shared, attempt);
         }
         if let Some(addr) = target.literal() {
             return DialFuture::literal(target, addr, shared, attempt);
         }
-        match target.host.parse() {
-            Ok(name) => DialFuture::resolving(target, self.resolver.call(name), shared, attempt),
-            Err(_) => DialFuture::invalid("its host is not a name", shared, attempt),
-        }
+        let Ok(name) = target.host.parse() else {
+            let why = Refusal::Invalid("its host is not a name");
+            return DialFuture::refused(why, target, shared, attempt);
+        };
+        DialFuture::resolving(target, self.resolver.call(name), shared, attempt)
     }
 }

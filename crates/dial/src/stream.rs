@@ -1,6 +1,10 @@
 //! The connection that a dial hands over.
 
+#[cfg(unix)]
+use std::any::Any;
 use std::io;
+#[cfg(unix)]
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,15 +14,19 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tollgate_core::DialInfo;
 
+use crate::peek::Looks;
 use crate::unix::UnixIo;
 
 /// A dialled connection: to hyper an IO, to a pool a
-/// [`Connection`] with a [`DialInfo`] in its [`Connected`].
+/// [`Connection`] with a [`DialInfo`] in its [`Connected`], and, on Unix, a
+/// [`SocketPeek`](tollgate_core::SocketPeek) if it is a socket of tokio's.
 ///
 /// `T` is what the attempt made, a TCP stream unless the
 /// [`DialLayer`](crate::DialLayer) was given another one.
 #[derive(Debug)]
 pub struct DialStream<T = TokioIo<TcpStream>> {
+    // Before the stream: it closes its descriptor.
+    looks: Looks,
     io: Io<T>,
     info: DialInfo,
 }
@@ -32,6 +40,7 @@ enum Io<T> {
 impl<T> DialStream<T> {
     pub(crate) const fn of_attempt(io: T, info: DialInfo) -> Self {
         Self {
+            looks: Looks::new(),
             io: Io::Attempt(io),
             info,
         }
@@ -39,17 +48,18 @@ impl<T> DialStream<T> {
 
     pub(crate) const fn of_unix(io: UnixIo, info: DialInfo) -> Self {
         Self {
+            looks: Looks::new(),
             io: Io::Unix(io),
             info,
         }
     }
 
-    /// What the dial went through.
+    /// The facts about the dial: addresses, times, attempts.
     pub const fn info(&self) -> &DialInfo {
         &self.info
     }
 
-    /// What the attempt made; `None` if this leads to a Unix socket.
+    /// The connection of the attempt; `None` if this leads to a Unix socket.
     pub const fn get_ref(&self) -> Option<&T> {
         match &self.io {
             Io::Attempt(io) => Some(io),
@@ -74,13 +84,34 @@ impl<T> DialStream<T> {
     }
 }
 
-impl<T: Connection> Connection for DialStream<T> {
+impl<T: Connection + 'static> Connection for DialStream<T> {
     fn connected(&self) -> Connected {
         let connected = match &self.io {
             Io::Attempt(io) => io.connected(),
             Io::Unix(io) => io.connected(),
         };
-        connected.extra(self.info.clone())
+        let connected = connected.extra(self.info.clone());
+        #[cfg(unix)]
+        if let Some(descriptor) = self.descriptor() {
+            return connected.extra(self.looks.at(descriptor));
+        }
+        connected
+    }
+}
+
+#[cfg(unix)]
+impl<T: 'static> DialStream<T> {
+    /// The descriptor of the socket, if it is one that is known here.
+    fn descriptor(&self) -> Option<RawFd> {
+        match &self.io {
+            Io::Attempt(io) => {
+                // tokio's TCP alone: what another attempt made may be no socket, or hide one below
+                // a handshake.
+                let tcp = (io as &dyn Any).downcast_ref::<TokioIo<TcpStream>>();
+                tcp.map(|tcp| tcp.inner().as_raw_fd())
+            }
+            Io::Unix(io) => Some(io.inner().as_raw_fd()),
+        }
     }
 }
 

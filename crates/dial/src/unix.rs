@@ -12,9 +12,10 @@ mod imp {
     pub(crate) type UnixIo = TokioIo<UnixStream>;
 
     /// Unlike TCP, this does not wait: the socket is connected, or there is an error. `WouldBlock`
-    /// says that its backlog is full.
+    /// means that its backlog is full.
     pub(crate) fn connect(path: &Path) -> io::Result<UnixIo> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // Before `connect`: a full backlog is an error then, and blocks no thread.
         socket.set_nonblocking(true)?;
         socket.connect(&SockAddr::unix(path)?)?;
         UnixStream::from_std(socket.into()).map(TokioIo::new)

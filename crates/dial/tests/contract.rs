@@ -1,4 +1,4 @@
-//! What every layer owes its callers, with a probe in the place of the resolver.
+//! The contract suite of all layers, with a probe in the place of the resolver.
 
 mod common;
 

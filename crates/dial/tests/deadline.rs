@@ -16,7 +16,7 @@ use tollgate_dial::{Dial, DialFailure};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 #[tokio::test(start_paused = true)]
-async fn the_time_limit_covers_resolution_and_is_not_exceeded() {
+async fn the_connect_timeout_covers_resolution_too() {
     let mock = Mock::default();
     let slow = service_fn(|_: Name| async {
         tokio::time::sleep(ms(1500)).await;
@@ -28,15 +28,15 @@ async fn the_time_limit_covers_resolution_and_is_not_exceeded() {
     assert_eq!((from.elapsed(), error.elapsed()), (ms(2000), ms(2000)));
     assert_eq!(
         (error.failure(), error.dns()),
-        (DialFailure::TimedOut, Some(ms(1500)))
+        (DialFailure::Timeout, Some(ms(1500)))
     );
     assert_eq!(mock.starts(from), [(v4(1), 1500), (v4(2), 1750)]);
     assert_eq!(mock.open(), 0, "what was open is closed");
-    assert_eq!(error.kind(), ConnectErrorKind::TimedOut);
+    assert_eq!(error.kind(), ConnectErrorKind::Timeout);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resolver_that_hangs_is_given_up_by_default_after_ten_seconds() {
+async fn the_default_limit_ends_a_hanging_resolver() {
     let hangs = service_fn(|_: Name| std::future::pending::<Result<[SocketAddr; 0], io::Error>>());
     let from = Instant::now();
     let error = Dial::new(hangs).oneshot(name()).await.unwrap_err();
@@ -46,14 +46,14 @@ async fn a_resolver_that_hangs_is_given_up_by_default_after_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_wins_a_tie_with_the_time_limit() {
+async fn a_connection_wins_a_tie_with_the_deadline() {
     let mock = Mock::new([(v4(1), Does::Connects { after: ms(500) })]);
     let limited = layer(&mock).connect_timeout(ms(500));
     dial(&limited, &[v4(1)]).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_time_limit_one_address_needs_no_timer() {
+async fn one_address_without_limit_needs_no_timer() {
     let mock = Mock::default();
     let mut dial = layer(&mock)
         .connect_timeout(None)

@@ -21,7 +21,7 @@ use tower::{Layer, ServiceExt};
 /// Nobody listens there.
 const REFUSES: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 77);
 
-/// What the name server says about every name.
+/// The name server's answer for every name.
 struct Says {
     a: IpAddr,
     /// `None` for silence.
@@ -64,7 +64,7 @@ async fn listen(ip: impl Into<IpAddr>) -> (TcpListener, u16) {
 }
 
 #[tokio::test]
-async fn where_a_is_refused_aaaa_held_back_200_ms_is_dialled_when_it_comes() {
+async fn a_late_aaaa_replaces_a_refused_a() {
     let (_listener, port) = listen(V6).await;
     let says = Says {
         a: REFUSES.into(),
@@ -85,7 +85,7 @@ async fn where_a_is_refused_aaaa_held_back_200_ms_is_dialled_when_it_comes() {
 }
 
 #[tokio::test]
-async fn a_dial_that_finds_the_part_in_the_cache_hears_of_the_rest_as_well() {
+async fn a_cached_partial_answer_gets_the_late_family() {
     let (_listener, port) = listen(V6).await;
     let says = Says {
         a: REFUSES.into(),
@@ -111,7 +111,7 @@ async fn a_dial_that_finds_the_part_in_the_cache_hears_of_the_rest_as_well() {
 }
 
 #[tokio::test]
-async fn where_a_answers_and_works_aaaa_is_never_waited_for() {
+async fn aaaa_is_not_awaited_where_a_connects() {
     let (_listener, port) = listen(Ipv4Addr::LOCALHOST).await;
     let says = Says {
         a: Ipv4Addr::LOCALHOST.into(),
@@ -130,7 +130,7 @@ async fn where_a_answers_and_works_aaaa_is_never_waited_for() {
 }
 
 #[tokio::test]
-async fn where_a_is_refused_aaaa_held_back_for_ever_ends_with_the_resolver_or_the_deadline() {
+async fn a_missing_aaaa_ends_with_the_resolver() {
     let says = Says {
         a: REFUSES.into(),
         aaaa_after: None,
@@ -138,7 +138,7 @@ async fn where_a_is_refused_aaaa_held_back_for_ever_ends_with_the_resolver_or_th
     let (_server, dns) = says.start().await;
     let limited = DialLayer::new().connect_timeout(ms(400));
     let (error, took) = dial(&limited, &dns, "one.test", 9).await;
-    assert_eq!(error.unwrap_err().failure(), DialFailure::TimedOut);
+    assert_eq!(error.unwrap_err().failure(), DialFailure::Timeout);
     assert!(took >= ms(400) && took < ms(800), "{took:?}");
 
     // hickory gives the query up after a second and a half, or the late family after two.
@@ -170,7 +170,7 @@ async fn where_both_families_are_refused_both_are_named() {
 }
 
 #[tokio::test]
-async fn aaaa_that_comes_after_the_deadline_does_not_save_the_dial_but_the_next_one() {
+async fn an_overdue_aaaa_serves_the_next_dial() {
     let (_listener, port) = listen(V6).await;
     let says = Says {
         a: REFUSES.into(),
@@ -179,7 +179,7 @@ async fn aaaa_that_comes_after_the_deadline_does_not_save_the_dial_but_the_next_
     let (_server, dns) = says.start().await;
     let limited = DialLayer::new().connect_timeout(ms(400));
     let (error, _) = dial(&limited, &dns, "billing.test", port).await;
-    assert_eq!(error.unwrap_err().failure(), DialFailure::TimedOut);
+    assert_eq!(error.unwrap_err().failure(), DialFailure::Timeout);
     let (stream, _) = dial(&DialLayer::new(), &dns, "billing.test", port).await;
     assert_eq!(stream.unwrap().info().remote, Some((V6, port).into()));
 }

@@ -1,4 +1,4 @@
-//! What this machine runs out of: local ports and file descriptors, for real.
+//! Limits of the machine: local ports, file descriptors and IPv6 switched off, for real.
 //!
 //! Each test runs itself again as a process of its own, with a limit that no other test can feel.
 
@@ -22,10 +22,10 @@ use tollgate_testing::{DEADLINE, within};
 use tower::{Layer, ServiceExt};
 
 const INSIDE: &str = "TOLLGATE_DIAL_INSIDE";
-/// What the test harness exits with if a test failed.
+/// The exit status of the test harness if a test failed.
 const FAILED: i32 = 101;
 
-/// Whether this is the process inside of the limit; else runs the test there, by `command`.
+/// Returns `true` in the process inside of the limit; else runs the test there, by `command`.
 fn is_inside(test: &str, mut command: Command) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
@@ -93,13 +93,13 @@ fn is(error: &DialError, kind: ConnectErrorKind, os_error: i32) {
 }
 
 #[test]
-fn exhausted_ports_have_an_error_of_their_own_and_other_destinations_go_on() {
+fn exhausted_ports_fail_only_their_destination() {
     let mut unshare = Command::new("unshare");
     // Two lines, so that a namespace that cannot be set up is told from a test that fails.
     let enter = "ip link set lo up && echo 40000 40003 > /proc/sys/net/ipv4/ip_local_port_range \
                  || exit 77; exec \"$0\" \"$@\"";
     unshare.args(["--map-root-user", "--net", "sh", "-c", enter]);
-    let test = "exhausted_ports_have_an_error_of_their_own_and_other_destinations_go_on";
+    let test = "exhausted_ports_fail_only_their_destination";
     if !is_inside(test, unshare) {
         return;
     }
@@ -113,7 +113,10 @@ fn exhausted_ports_have_an_error_of_their_own_and_other_destinations_go_on() {
             let (open, error) = dial_out(&layer, to_one).await;
             assert_eq!(open.len(), 4, "as many as there are ports");
             is(&error, ConnectErrorKind::PortsExhausted, 99);
-            assert!(error.to_string().contains("every local port"), "{error}");
+            assert!(
+                error.to_string().contains("local ports exhausted"),
+                "{error}"
+            );
             dial(&layer, to_two).await.unwrap();
             reset(open);
             reset(vec![dial(&layer, to_one).await.unwrap()]);
@@ -121,11 +124,41 @@ fn exhausted_ports_have_an_error_of_their_own_and_other_destinations_go_on() {
     });
 }
 
+/// IPv6 off was told as ports that ran out, with advice that led nowhere.
 #[test]
-fn too_many_open_files_have_an_error_of_their_own_and_end_with_the_files() {
+fn with_ipv6_off_the_ipv4_refusal_is_reported() {
+    let mut unshare = Command::new("unshare");
+    let enter = "ip link set lo up && echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 && \
+                 echo 1 > /proc/sys/net/ipv6/conf/lo/disable_ipv6 || exit 77; exec \"$0\" \"$@\"";
+    unshare.args(["--map-root-user", "--net", "sh", "-c", enter]);
+    let test = "with_ipv6_off_the_ipv4_refusal_is_reported";
+    if !is_inside(test, unshare) {
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let nothing_there = ["[::1]:9", "127.0.0.1:9"].map(|addr| addr.parse().unwrap());
+        let dial = DialLayer::new().layer(Answers(nothing_there.to_vec()));
+        let error = dial.oneshot(Uri::from_static("http://localhost")).await;
+        let error = error.unwrap_err();
+        is(&error, ConnectErrorKind::Refused, 111);
+        let [v6, v4] = error.attempts() else {
+            panic!("{error}")
+        };
+        let failed = tollgate_core::AttemptOutcome::Failed;
+        assert_eq!(v6.outcome, failed(ConnectErrorKind::Unreachable));
+        assert_eq!(v4.outcome, failed(ConnectErrorKind::Refused));
+        let alone = DialLayer::new().layer(Answers(nothing_there[..1].to_vec()));
+        let error = alone.oneshot(Uri::from_static("http://localhost")).await;
+        assert_eq!(error.unwrap_err().kind(), ConnectErrorKind::Unreachable);
+    });
+}
+
+#[test]
+fn too_many_open_files_is_its_own_error() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -n 40 || exit 77; exec \"$0\" \"$@\""]);
-    let test = "too_many_open_files_have_an_error_of_their_own_and_end_with_the_files";
+    let test = "too_many_open_files_is_its_own_error";
     if !is_inside(test, shell) {
         return;
     }

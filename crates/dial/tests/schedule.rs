@@ -1,4 +1,4 @@
-//! When which address is tried, to the millisecond, under a paused clock.
+//! The schedule of attempts, to the millisecond, under a paused clock.
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
@@ -15,7 +15,7 @@ use tollgate_core::{AttemptOutcome, ConnectErrorKind, Phase, PhaseSlot, phase};
 use tower::{Layer, Service, service_fn};
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_does_not_answer_costs_one_attempt_delay() {
+async fn an_unresponsive_address_costs_one_attempt_delay() {
     let mock = Mock::new([(v4(2), Does::CONNECTS)]);
     let from = Instant::now();
     let stream = dial(&layer(&mock), &[v4(1), v4(2)]).await.unwrap();
@@ -47,12 +47,12 @@ async fn families_take_turns_beginning_with_the_first_addresses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_family_leads_by_as_many_addresses_as_told() {
+async fn first_family_count_sets_the_leading_addresses() {
     let mock = Mock::default();
     let from = Instant::now();
     let two = layer(&mock)
         .first_family_count(NonZeroUsize::new(2).unwrap())
-        .connect_timeout(ms(1100));
+        .connect_timeout(ms(2000));
     let addrs = [v6(1), v6(2), v6(3), v4(1), v4(2)];
     dial(&two, &addrs).await.unwrap_err();
     let expected = [
@@ -66,7 +66,7 @@ async fn the_first_family_leads_by_as_many_addresses_as_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_failure_the_next_attempt_starts_at_once_but_ten_ms_after_the_last() {
+async fn a_refusal_starts_the_next_within_ten_ms() {
     let fails_late = Does::Fails {
         after: ms(100),
         os_error: 111,
@@ -82,7 +82,7 @@ async fn after_a_failure_the_next_attempt_starts_at_once_but_ten_ms_after_the_la
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_failure_of_an_older_attempt_starts_the_next_as_well() {
+async fn an_older_attempts_failure_starts_the_next() {
     let fails_late = Does::Fails {
         after: ms(300),
         os_error: 111,
@@ -94,16 +94,34 @@ async fn the_failure_of_an_older_attempt_starts_the_next_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_than_six_are_open_and_the_slow_first_may_still_win() {
+async fn six_attempts_run_and_the_first_can_win() {
     let connects = Does::Connects { after: ms(3000) };
     let mock = Mock::new([(v4(1), connects)]);
-    let addrs: Vec<_> = (1..=20).map(v4).collect();
+    let addrs: Vec<_> = (1..=6).map(v4).collect();
     let from = Instant::now();
     let stream = dial(&layer(&mock), &addrs).await.unwrap();
     assert_eq!((mock.peak(), mock.starts(from).len()), (6, 6));
     assert_eq!(from.elapsed(), ms(3000));
     assert_eq!(stream.info().remote, Some(v4(1)));
     assert_eq!(mock.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_attempt_yields_to_an_untried_address() {
+    let mock = Mock::new([(v4(20), Does::CONNECTS)]);
+    let addrs: Vec<_> = (1..=20).map(v4).collect();
+    let from = Instant::now();
+    dial(&layer(&mock), &addrs).await.unwrap();
+    assert_eq!((mock.peak(), mock.open()), (6, 0));
+    let expected: Vec<_> = (0..20).map(|n| (addrs[n], n as u128 * 250)).collect();
+    assert_eq!(mock.starts(from), expected);
+    // One at a time, each has a second.
+    let one = layer(&mock).max_concurrent(NonZeroUsize::MIN);
+    let from = Instant::now();
+    mock.take_started();
+    dial(&one, &[v4(1), v4(2), v4(20)]).await.unwrap();
+    let expected = [(v4(1), 0), (v4(2), 1000), (v4(20), 2000)];
+    assert_eq!(mock.starts(from), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +152,7 @@ async fn a_family_without_a_route_goes_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_family_that_the_system_does_not_know_is_skipped() {
+async fn eafnosupport_skips_the_rest_of_a_family() {
     let mock = Mock::new([(v6(1), Does::fails(97)), (v4(1), Does::REFUSES)]);
     let from = Instant::now();
     let error = dial(&layer(&mock), &[v6(1), v6(2), v4(1)])
@@ -155,14 +173,17 @@ async fn without_file_descriptors_nothing_more_is_tried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn exhausted_ports_towards_one_address_leave_the_others_a_chance() {
+async fn exhausted_ports_bar_only_their_own_address() {
     let mock = Mock::new([(v4(1), Does::fails(99)), (v4(2), Does::CONNECTS)]);
     dial(&layer(&mock), &[v4(1), v4(2)]).await.unwrap();
 
     mock.set(v4(2), Does::fails(99));
     let error = dial(&layer(&mock), &[v4(1), v4(2)]).await.unwrap_err();
     assert_eq!(error.kind(), ConnectErrorKind::PortsExhausted);
-    assert!(error.to_string().contains("every local port"), "{error}");
+    assert!(
+        error.to_string().contains("local ports exhausted"),
+        "{error}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,13 +220,13 @@ async fn every_ended_attempt_is_told_of_once() {
     mock.set(v4(9), Does::Nothing);
     let limited = layer.connect_timeout(ms(1000));
     dial(&limited, &[v4(9), v4(2)]).await.unwrap_err();
-    let timed_out = AttemptOutcome::Failed(ConnectErrorKind::TimedOut);
+    let timed_out = AttemptOutcome::Failed(ConnectErrorKind::Timeout);
     // The second one had less than the time of one lost SYN: that says nothing about it.
     assert_eq!(*told.lock().unwrap(), [(v4(9), timed_out)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dial_reports_its_phases_and_attempts_to_the_scope_it_is_polled_in() {
+async fn a_dial_reports_phases_to_its_scope() {
     let mock = Mock::new([(v4(1), Does::REFUSES)]);
     let slow = service_fn(|_: Name| async {
         tokio::time::sleep(ms(20)).await;

@@ -12,7 +12,6 @@ use http::Uri;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tollgate_core::ConnectErrorKind;
-use tollgate_core::error::find;
 use tollgate_dial::{AttemptError, Dial, DialFailure, DialLayer, DialStream};
 use tollgate_testing::{DEADLINE, Hole, within};
 use tower::{Layer, ServiceExt};
@@ -54,7 +53,7 @@ async fn sockets_have_the_options_that_were_asked_for() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn binding_a_local_address_does_not_take_the_port_from_other_destinations() {
+async fn binding_a_local_address_reserves_no_port() {
     use nix::sys::socket::{getsockopt, sockopt::IpBindAddressNoPort};
     let (_listener, good) = listener().await;
     let layer = DialLayer::new().local_address(V4.into());
@@ -76,7 +75,8 @@ async fn the_interface_is_the_one_asked_for() {
     let error = connect(&DialLayer::new().interface("nonesuch0"), &[good])
         .await
         .unwrap_err();
-    let text = find::<AttemptError>(&error).unwrap().to_string();
+    let (_, attempt) = error.failures().next().unwrap();
+    let text = attempt.downcast_ref::<AttemptError>().unwrap().to_string();
     assert!(text.starts_with("could not configure the socket"), "{text}");
 }
 
@@ -93,7 +93,7 @@ async fn dropping_a_dial_closes_its_half_open_sockets() {
 }
 
 #[cfg(target_os = "linux")]
-/// How many sockets this machine has in `SYN_SENT` towards an address.
+/// The number of sockets of this machine in `SYN_SENT` towards an address.
 fn half_open(to: SocketAddr) -> usize {
     const SYN_SENT: &str = "02";
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();

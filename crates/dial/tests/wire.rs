@@ -31,6 +31,7 @@ async fn time_to_last(addrs: &[SocketAddr]) -> Duration {
 
 #[tokio::test]
 async fn holes_cost_one_attempt_delay_each() {
+    const LATE: u64 = 150;
     let (hole4, other4, hole6) = tokio::join!(Hole::start(V4), Hole::start(V4), Hole::start(V6));
     let (hole4, other4, hole6) = (hole4.addr(), other4.addr(), hole6.addr());
     let (_listener, good) = listener().await;
@@ -40,21 +41,21 @@ async fn holes_cost_one_attempt_delay_each() {
         (&[hole4, other4, good], 500),
         (&[hole6, hole4, good], 500),
     ] {
-        // A machine under load may be late, but not each of five times.
+        // A machine under load may be late, but not each of five times. One delay more would be 250 ms.
         let mut best = Duration::MAX;
         for _ in 0..5 {
             best = best.min(time_to_last(addrs).await);
             assert!(best >= ms(due - 1), "{best:?}, due {due} ms");
-            if best <= ms(due + 50) {
+            if best <= ms(due + LATE) {
                 break;
             }
         }
-        assert!(best <= ms(due + 50), "{best:?}, due {due} ms");
+        assert!(best <= ms(due + LATE), "{best:?}, due {due} ms");
     }
 }
 
 #[tokio::test]
-async fn holes_only_end_at_the_time_limit_and_not_over_it() {
+async fn holes_alone_end_at_the_time_limit() {
     let (hole4, hole6) = tokio::join!(Hole::start(V4), Hole::start(V6));
     let from = Instant::now();
     let limited = DialLayer::new().connect_timeout(ms(1300));
@@ -65,7 +66,7 @@ async fn holes_only_end_at_the_time_limit_and_not_over_it() {
     assert!(took >= ms(1300) && took < ms(1500), "{took:?}");
     assert_eq!(
         (error.kind(), error.attempts().len()),
-        (ConnectErrorKind::TimedOut, 2)
+        (ConnectErrorKind::Timeout, 2)
     );
     assert_eq!(
         find::<std::io::Error>(&error).unwrap().kind(),
@@ -82,7 +83,7 @@ async fn a_refusing_address_costs_ten_milliseconds() {
 }
 
 #[tokio::test]
-async fn refused_everywhere_names_each_address_and_ends_in_the_io_error() {
+async fn refusals_everywhere_name_each_address_and_cause() {
     let (one, two) = (Refused::start(V4), Refused::start(V6));
     let error = connect(&DialLayer::new(), &[one.addr(), two.addr()])
         .await
@@ -96,7 +97,7 @@ async fn refused_everywhere_names_each_address_and_ends_in_the_io_error() {
         "{text}"
     );
     for addr in [one.addr(), two.addr()] {
-        assert!(text.contains(&format!("{addr} after ")), "{text}");
+        assert!(text.contains(&addr.to_string()), "{text}");
     }
     let tried: Vec<_> = error.failures().map(|(addr, _)| addr).collect();
     assert_eq!(tried, [one.addr(), two.addr()]);
@@ -108,7 +109,7 @@ async fn refused_everywhere_names_each_address_and_ends_in_the_io_error() {
 }
 
 #[tokio::test]
-async fn a_family_that_cannot_bind_leaves_the_other_one_its_chance() {
+async fn a_family_that_cannot_bind_spares_the_other() {
     let (_listener, good) = listener().await;
     let nowhere: IpAddr = "2001:db8::1".parse().unwrap();
     let layer = DialLayer::new()
@@ -128,7 +129,8 @@ async fn a_family_that_cannot_bind_leaves_the_other_one_its_chance() {
         1,
         "the rest of the family is skipped"
     );
-    let attempt = find::<AttemptError>(&error).unwrap();
+    let (_, attempt) = error.failures().next().unwrap();
+    let attempt = attempt.downcast_ref::<AttemptError>().unwrap();
     assert_eq!(
         attempt.to_string(),
         "could not bind to the local address 2001:db8::1"
@@ -136,7 +138,7 @@ async fn a_family_that_cannot_bind_leaves_the_other_one_its_chance() {
 }
 
 #[tokio::test]
-async fn a_local_address_of_one_family_keeps_the_other_family_out() {
+async fn a_local_address_bars_the_other_family() {
     let (_listener, good) = listener().await;
     let source = Ipv4Addr::new(127, 0, 0, 7);
     let layer = DialLayer::new().local_address(source.into());
@@ -153,7 +155,7 @@ async fn a_local_address_of_one_family_keeps_the_other_family_out() {
 }
 
 #[tokio::test]
-async fn the_legacy_client_works_over_it_and_finds_the_dial_info() {
+async fn the_legacy_client_finds_the_dial_info() {
     let upstream = Upstream::start(|_| Reply::ok("hello")).await;
     let addr = upstream.addr();
     let dial = Dial::new(Answers(vec![addr]));
@@ -182,15 +184,23 @@ async fn literals_are_dialled_without_asking_the_resolver() {
 }
 
 #[tokio::test]
-async fn a_uri_that_leads_nowhere_says_what_is_missing() {
-    for uri in ["/only/a/path", "redis://cache.test"] {
+async fn an_invalid_uri_is_explained_by_example() {
+    for uri in [
+        "/only/a/path",
+        "redis://cache.test",
+        "cache.test:6379",
+        "http://cache.test:65616",
+        "http://cache.test:-1",
+        "http://[::1]:65616",
+    ] {
         let uri = Uri::try_from(uri).unwrap();
         let error = Dial::new(Answers(Vec::new()))
             .oneshot(uri)
             .await
             .unwrap_err();
         assert_eq!(error.failure(), DialFailure::InvalidUri);
-        assert!(error.to_string().contains("https://billing.internal"));
+        let text = error.to_string();
+        assert!(text.contains("http://billing.internal:8080"), "{text}");
     }
 }
 

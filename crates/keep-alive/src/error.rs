@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tollgate_admission::Late;
 use tollgate_core::{BoxError, Origin, RefuseReason, Timings};
 
 /// The failure of one call through the pool.
@@ -24,34 +25,44 @@ struct Inner {
     ahead: usize,
     timings: Timings,
     took: Option<Duration>,
-    /// It was the request's own deadline that passed.
-    overdue: bool,
+    /// Its own time ran out, or would have.
+    late: Option<OwnTime>,
     /// An attempt before the one it is about may have reached a server.
     heard: bool,
     source: Option<Source>,
 }
 
+/// The way in which a request's own time was too short.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OwnTime {
+    /// It is over, and a connection was being opened by then, or none.
+    Over { connecting: bool },
+    /// It leaves too little for an exchange.
+    Short(Late),
+}
+
 enum Source {
     Own(BoxError),
-    /// One dial's failure is told to everyone who waited for it.
+    /// One dial's failure goes to every request that waited for it.
     Shared(Arc<BoxError>),
 }
 
-/// What a [`KeepAliveError`] is about: the last attempt. An earlier one may have been sent all the
+/// The kind of a [`KeepAliveError`]: of the last attempt. An earlier one may have been sent all the
 /// same, which [`nothing_sent`](KeepAliveError::nothing_sent) knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeepAliveErrorKind {
-    /// The request's URI has no scheme and host, or its headers cannot be sent. Nothing was sent.
+    /// The request's URI has no scheme and host, its length is not its body's, or its headers cannot be
+    /// sent. Nothing was sent.
     InvalidRequest,
     /// As many requests wait for this origin as may. Nothing was sent.
     QueueFull,
     /// The request waited for a connection as long as it may. Nothing was sent.
-    QueueTimedOut,
+    QueueTimeout,
     /// The connection this request waited for could not be opened. Nothing was sent.
     Connect,
-    /// Opening connections to this origin failed repeatedly a moment ago, and it is not tried again
-    /// yet. Nothing was sent.
+    /// Opening connections to this origin failed repeatedly a moment ago, and the request ends before it
+    /// is tried again, or as many wait for that as may. Nothing was sent.
     BackingOff,
     /// The pool is draining or closed. Nothing was sent.
     Closed,
@@ -83,7 +94,7 @@ impl KeepAliveError {
             ahead: 0,
             timings: Timings::default(),
             took: None,
-            overdue: false,
+            late: None,
             heard: false,
             source: None,
         }))
@@ -96,9 +107,9 @@ impl KeepAliveError {
         dial: Option<Arc<BoxError>>,
     ) -> Self {
         let kind = match reason {
-            RefuseReason::Full => KeepAliveErrorKind::QueueFull,
-            RefuseReason::TimedOut => KeepAliveErrorKind::QueueTimedOut,
-            RefuseReason::OpenFailed => KeepAliveErrorKind::Connect,
+            RefuseReason::QueueFull => KeepAliveErrorKind::QueueFull,
+            RefuseReason::QueueTimeout => KeepAliveErrorKind::QueueTimeout,
+            RefuseReason::Connect => KeepAliveErrorKind::Connect,
             RefuseReason::BackingOff => KeepAliveErrorKind::BackingOff,
             _ => KeepAliveErrorKind::Closed,
         };
@@ -108,7 +119,7 @@ impl KeepAliveError {
         error.0.timings.queued = waited;
         error.0.source = match (dial, kind) {
             (Some(dial), _) => Some(Source::Shared(dial)),
-            (None, KeepAliveErrorKind::QueueTimedOut) => Some(Source::Own(
+            (None, KeepAliveErrorKind::QueueTimeout) => Some(Source::Own(
                 std::io::Error::from(std::io::ErrorKind::TimedOut).into(),
             )),
             (None, _) => None,
@@ -121,13 +132,20 @@ impl KeepAliveError {
         self
     }
 
+    /// It failed with a dial that others waited for too.
+    pub(crate) fn with_failed_dial(mut self, dial: Arc<BoxError>) -> Self {
+        self.0.source = Some(Source::Shared(dial));
+        self
+    }
+
     pub(crate) fn with_timings(mut self, timings: Timings) -> Self {
         self.0.timings = timings;
         self
     }
 
-    pub(crate) fn overdue(mut self) -> Self {
-        self.0.overdue = true;
+    /// The request's own time ran out, or would have.
+    pub(crate) fn with_own_time(mut self, late: OwnTime) -> Self {
+        self.0.late = Some(late);
         self
     }
 
@@ -138,7 +156,7 @@ impl KeepAliveError {
         self
     }
 
-    /// Whether an attempt before the one it is about may have reached a server.
+    /// Returns true if an attempt before the one it is about may have reached a server.
     pub(crate) fn heard_before(mut self, heard: bool) -> Self {
         self.0.heard = heard;
         self
@@ -149,34 +167,52 @@ impl KeepAliveError {
         self
     }
 
-    /// How long after it got its connection the last attempt failed; `None` if the request never was
-    /// handed to one.
+    /// Returns the time that after it got its connection the last attempt failed; `None` if the
+    /// request never was handed to one.
     pub fn took(&self) -> Option<Duration> {
         self.0.took
     }
 
-    /// What it is about.
+    /// Returns the kind.
     pub fn kind(&self) -> KeepAliveErrorKind {
         self.0.kind
     }
 
-    /// Whether no byte of the request reached a server in any attempt, so that it can be sent again
-    /// whatever its method.
+    /// Returns true if no byte of the request reached a server in any attempt, so that it can be
+    /// sent again whatever its method.
     pub fn nothing_sent(&self) -> bool {
         self.0.kind.nothing_sent() && !self.0.heard
     }
 
-    /// Where the request was going; `None` if that could not be told.
+    /// Returns true if the request's own time was over before it got a connection: its
+    /// [`Deadline`](crate::Deadline) or its [`Limits`](crate::Limits).
+    pub fn is_overdue(&self) -> bool {
+        matches!(self.0.late, Some(OwnTime::Over { .. }))
+    }
+
+    /// Returns true if it was refused before its time was over, since that left less than the origin's
+    /// exchanges typically take.
+    pub fn would_be_late(&self) -> bool {
+        matches!(self.0.late, Some(OwnTime::Short(_)))
+    }
+
+    /// Returns true if its own time ran out while a connection to its origin was being opened.
+    pub fn was_connecting(&self) -> bool {
+        matches!(self.0.late, Some(OwnTime::Over { connecting: true }))
+    }
+
+    /// Returns the request's origin; `None` if it has none.
     pub fn origin(&self) -> Option<&Origin> {
         self.0.origin.as_ref()
     }
 
-    /// How far it came: `queued` is how long it waited for a connection, and so on.
+    /// Returns the times of the request's phases: `queued` is how long it waited for a connection,
+    /// and so on.
     pub fn timings(&self) -> Timings {
         self.0.timings
     }
 
-    /// How many requests waited before it when it joined the queue.
+    /// Returns the number of requests that waited before it when it joined the queue.
     pub fn ahead(&self) -> usize {
         self.0.ahead
     }

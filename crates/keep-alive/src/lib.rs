@@ -43,6 +43,9 @@
 //! Above connectors (TLS, a connect timeout, dial), below everything that speaks of requests. Its wait is
 //! the time from the call to a lease on a connection; a layer above that measures time measures that too.
 //!
+//! Requests to `https` go only on a connection that states its encryption, as those of Tollgate's TLS
+//! layer do; over another TLS layer goes an [`AssumeTls`].
+//!
 //! # Differences from tower's `ConcurrencyLimit` and hyper-util's pool
 //!
 //! * hyper-util's legacy client: a cap, a queue, statistics; a dial belongs to the pool, so a caller
@@ -63,18 +66,35 @@
 //! Clones share the pool. [`KeepAlive::origin`] gives a service for one origin that reserves a
 //! connection in `poll_ready`, for `LoadShed`, `Balance` and `Buffer` above it.
 //!
+//! # Stale connections
+//!
+//! Before a connection is used again that has been quiet for 10 µs or more, the kernel is asked whether its peer
+//! has closed it or has sent what no request asked for, if the connector puts a
+//! [`SocketPeek`](tollgate_core::SocketPeek) into its [`Connected`] extras. `tollgate-dial` does, below TLS too.
+//! Over any other connector, or where the connection is no socket, only the reactor is asked, which may be behind
+//! if its thread was blocked. What arrives after the request was sent cannot be seen by either.
+//!
+//! [`Connected`]: hyper_util::client::legacy::connect::Connected
+//!
 //! # Cancel safety
 //!
 //! Dropping a call that waits leaves the queue, at once and from anywhere in it. A connection that was
 //! handed to it goes on to the next. A dial it caused goes on and serves others. Dropping it once the
 //! request is on its way closes that one connection, since HTTP/1 has no other way to stop; dropping a
-//! response body early closes it too, unless the rest of the body is already there.
+//! response body early closes it too, unless the rest of the body is already there. While callers leave
+//! in numbers, an answer that is due soon is taken in and dropped instead, for a second at most.
 //!
 //! # Errors
 //!
-//! [`KeepAliveError`], by [`KeepAliveErrorKind`]. What was never written is started again up to three
-//! times, whatever its method; an idempotent request without a body is sent once more if a *reused*
-//! connection ended without a byte of answer; see [`RetryPolicy`]. [`NoRetry`] in a request's extensions
+//! [`KeepAliveError`], by [`KeepAliveErrorKind`], with the connector's error or hyper's in its chain of
+//! sources. A dial that took too long has a [`ConnectTimedOut`](tollgate_core::ConnectTimedOut) there,
+//! whether a `ConnectTimeoutLayer` below or the pool's own
+//! [`connect_timeout`](OriginOptions::connect_timeout) ended it.
+//!
+//! What was never written is started again up to three
+//! times, whatever its method; an idempotent request without a body is sent again if a *reused*
+//! connection ended without a byte of answer; see [`RetryPolicy`]. Retries of what met a fresh connection are
+//! within a budget, a fifth of the requests and ten a second. [`NoRetry`] in a request's extensions
 //! turns both off for that request.
 //!
 //! # Metrics
@@ -88,60 +108,36 @@
 //! `status`, `outcome` (answered, failed, refused, cancelled) and `error`: never a path, a query or a
 //! header. Dials and connections run in nobody's span.
 
-mod admin;
-mod body;
-mod config;
-mod conn;
-mod connections;
-mod deadline;
+mod call;
+mod connection;
 mod dial;
-mod driver;
-mod erased;
 mod error;
-mod exchange;
-mod future;
-mod guarded;
-mod hint;
-mod http2;
-mod io;
-mod layer;
-mod lease;
-mod leave;
-mod maintenance;
-mod no_retry;
-mod origin_options;
-mod origin_pool;
-mod origin_service;
-mod origins;
-mod owner;
-mod progress;
-mod protocol;
-mod request;
-mod sender;
-mod service;
-mod shared;
-mod spans;
-mod stats;
-mod streams;
-mod total;
-mod upload;
-mod waiting;
-mod waits;
+mod face;
+mod options;
+mod pool;
+mod seen;
 
-pub use body::KeepAliveBody;
-pub use config::RetryPolicy;
-pub use connections::{ConnectionState, ConnectionStats, OriginDetail};
-pub use deadline::Deadline;
-pub use dial::OpenTimedOut;
+pub use call::body::KeepAliveBody;
+pub use call::body_error::KeepAliveBodyError;
+pub use dial::connector::Connector;
+pub use dial::{AssumeTls, AssumeTlsFuture, AssumeTlsStream};
 pub use error::{KeepAliveError, KeepAliveErrorKind};
-pub use future::KeepAliveFuture;
-pub use layer::KeepAliveLayer;
-pub use no_retry::NoRetry;
-pub use origin_options::KeepAliveOriginOptions;
-pub use origin_service::KeepAliveOrigin;
-pub use protocol::{Http2Options, Protocol};
-pub use service::KeepAlive;
-pub use stats::{OriginStats, Snapshot};
+pub use face::future::KeepAliveFuture;
+pub use face::layer::KeepAliveLayer;
+pub use face::origin_service::KeepAliveOrigin;
+pub use face::service::KeepAlive;
+pub use options::http1::Http1Options;
+pub use options::invalid::InvalidOption;
+pub use options::no_retry::NoRetry;
+pub use options::origin_options::OriginOptions;
+pub use options::protocol::{Http2Options, Protocol};
+pub use options::retry::RetryPolicy;
+pub use pool::hosts::HostsInUse;
+pub use pool::total::TotalLimit;
+pub use seen::detail::{ConnectionState, ConnectionStats, OriginDetail};
+pub use seen::stats::{OriginStats, Snapshot};
+pub use tollgate_admission::Discipline;
+pub use tollgate_core::{Deadline, Limits};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -11,7 +11,7 @@ use tollgate_core::CloseReason;
 use tollgate_testing::{Reply, Upstream};
 
 #[tokio::test]
-async fn what_the_peer_says_about_reuse_is_honoured_and_counted() {
+async fn peer_limits_on_reuse_are_kept_and_counted() {
     let upstream = Upstream::start(|request| match &*request.target {
         "/close" => Reply::ok("x").closing(),
         "/http10" => Reply::http10("x"),
@@ -65,7 +65,7 @@ async fn a_servers_hint_shortens_the_idle_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_servers_hint_lengthens_the_idle_timeout_as_far_as_it_may() {
+async fn keep_alive_hints_lengthen_idle_timeouts_within_bounds() {
     let upstream = Upstream::start(|_| Reply::ok("x").header("keep-alive", "timeout=120")).await;
     let minute = Duration::from_secs(60);
     for (layer, lasts) in [
@@ -105,7 +105,7 @@ async fn idle_connections_close_on_time_without_anybody_asking() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_replaced_when_its_lifetime_is_over() {
+async fn a_connection_is_replaced_after_its_lifetime() {
     let upstream = Upstream::start(|_| Reply::ok("x")).await;
     let connector = tollgate_testing::Connector::memory(&upstream);
     let layer = cap(1).max_lifetime(Duration::from_secs(100));

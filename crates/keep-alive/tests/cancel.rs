@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,15 +11,14 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
-use support::ears::{Ears, Told};
 use support::{Dice, LONG, Stack, assert_at_rest, cap, fetch, get, read, request};
 use tollgate_core::{CloseReason, RefuseReason};
 use tollgate_testing::io::Plan;
-use tollgate_testing::{Connector, Gate, Reply, Upstream};
+use tollgate_testing::{Connector, Gate, Recorded, Recorder, Reply, Upstream};
 use tower::{Layer, Service, ServiceExt};
 
 #[tokio::test]
-async fn fifty_cancellations_just_after_the_hand_over_cost_no_connection() {
+async fn cancelling_after_the_hand_over_costs_no_connection() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let stack = Stack::new(&upstream, &cap(1));
     let uri = upstream.uri("/");
@@ -43,14 +41,14 @@ async fn fifty_cancellations_just_after_the_hand_over_cost_no_connection() {
 /// A call is in the queue from `call` on. One that was dropped before its first poll once stayed
 /// there, and with it the one connection once that fell free.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_unpolled_leaves_the_queue() {
+async fn dropping_an_unpolled_call_empties_the_queue() {
     for of_one_origin in [false, true] {
         let upstream = Upstream::start(|_| Reply::ok("ok")).await;
-        let ears = Arc::new(Ears::default());
-        let stack = Stack::in_memory(&upstream, &cap(1).observer(ears.clone()));
+        let recorder = Recorder::of_pool();
+        let stack = Stack::in_memory(&upstream, &cap(1).observer(recorder.clone()));
         let uri = upstream.uri("/");
         let held = get(&stack.pool, &uri).await.unwrap();
-        ears.take();
+        recorder.take();
         let mut service = stack.pool.origin(&stack.origin).unwrap();
         let call = if of_one_origin {
             service.call(request("GET", &uri))
@@ -59,7 +57,11 @@ async fn a_call_that_is_dropped_unpolled_leaves_the_queue() {
         };
         assert_eq!(stack.stats().queued, 1, "the call has begun");
         drop(call);
-        let [Told::Queued(0), Told::Refused(RefuseReason::Cancelled, _)] = ears.take()[..] else {
+        let [
+            Recorded::Queued(0),
+            Recorded::Refused(RefuseReason::Cancelled, _),
+        ] = recorder.take()[..]
+        else {
             panic!("it came and went");
         };
         read(held).await.unwrap();
@@ -72,7 +74,7 @@ async fn a_call_that_is_dropped_unpolled_leaves_the_queue() {
 
 /// Alone on the way of a caller that nobody serves yet, it leaves no dial behind.
 #[tokio::test(start_paused = true)]
-async fn a_first_call_that_is_dropped_unpolled_dials_nothing() {
+async fn dropping_an_unpolled_first_call_dials_nothing() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let stack = Stack::in_memory(&upstream, &cap(1));
     drop(stack.pool.clone().call(request("GET", &upstream.uri("/"))));
@@ -82,14 +84,14 @@ async fn a_first_call_that_is_dropped_unpolled_dials_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_granted_in_the_call_comes_back_if_nobody_polls() {
+async fn dropping_an_unpolled_call_releases_its_lease() {
     for of_one_origin in [false, true] {
         let upstream = Upstream::start(|_| Reply::ok("ok")).await;
-        let ears = Arc::new(Ears::default());
-        let stack = Stack::in_memory(&upstream, &cap(1).observer(ears.clone()));
+        let recorder = Recorder::of_pool();
+        let stack = Stack::in_memory(&upstream, &cap(1).observer(recorder.clone()));
         let uri = upstream.uri("/");
         fetch(&stack.pool, &uri).await.unwrap();
-        ears.take();
+        recorder.take();
         if of_one_origin {
             let mut service = stack.pool.origin(&stack.origin).unwrap();
             let call = request("GET", &uri);
@@ -100,10 +102,13 @@ async fn a_lease_granted_in_the_call_comes_back_if_nobody_polls() {
         } else {
             drop(stack.pool.clone().call(request("GET", &uri)));
         }
-        let told = ears.take();
+        let seen = recorder.take();
         assert_eq!(
-            told[..2],
-            [Told::Granted(Duration::ZERO, true), Told::Released]
+            seen[..2],
+            [
+                Recorded::Granted(Duration::ZERO, true),
+                Recorded::Released(Duration::ZERO)
+            ]
         );
         assert_eq!(fetch(&stack.pool, &uri).await.unwrap(), "ok");
         assert_at_rest(&stack.stats());
@@ -113,7 +118,7 @@ async fn a_lease_granted_in_the_call_comes_back_if_nobody_polls() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_leaves_makes_room_for_the_next() {
+async fn a_cancelled_waiter_makes_room_for_the_next() {
     let gate = Gate::new();
     let held = gate.clone();
     let upstream = Upstream::start(move |_| Reply::ok("ok").when(&held)).await;
@@ -137,7 +142,7 @@ async fn a_waiter_that_leaves_makes_room_for_the_next() {
 }
 
 #[tokio::test]
-async fn the_dial_of_a_caller_that_left_serves_the_next() {
+async fn a_cancelled_callers_dial_serves_the_next() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let stack = Stack::new(&upstream, &cap(4));
     let uri = upstream.uri("/");
@@ -150,7 +155,7 @@ async fn the_dial_of_a_caller_that_left_serves_the_next() {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_in_the_middle_of_an_exchange_takes_its_connection_along() {
+async fn a_cancelled_http1_exchange_closes_its_connection() {
     let upstream = Upstream::start(|request| match request.connection {
         0 => Reply::never(),
         _ => Reply::ok("ok"),
@@ -241,7 +246,7 @@ async fn a_thousand_random_cancellations_under_load_lose_nothing() {
 }
 
 #[tokio::test]
-async fn a_call_under_way_says_whether_it_waits_and_whether_it_may_have_been_heard() {
+async fn a_pending_call_reports_timings_and_nothing_sent() {
     let upstream = Upstream::start(|request| match request.nth {
         1 => Reply::nothing().close(),
         _ => Reply::ok("ok"),
@@ -256,16 +261,16 @@ async fn a_call_under_way_says_whether_it_waits_and_whether_it_may_have_been_hea
     fetch(&stack.pool, &upstream.uri("/")).await.unwrap();
 
     // On the connection that is there, and after its death in wait of another.
-    let mut heard = stack.pool.call(request("GET", &upstream.uri("/")));
-    assert!(!heard.nothing_sent());
-    let timings = heard.timings();
+    let mut recorded = stack.pool.call(request("GET", &upstream.uri("/")));
+    assert!(!recorded.nothing_sent());
+    let timings = recorded.timings();
     assert!(timings.reused && timings.connection == 1);
-    while heard.timings().connection == 1 {
-        assert!((&mut heard).now_or_never().is_none());
+    while recorded.timings().connection == 1 {
+        assert!((&mut recorded).now_or_never().is_none());
         tokio::task::yield_now().await;
     }
-    assert!(!heard.nothing_sent());
-    assert_eq!(heard.timings().attempts, 1);
+    assert!(!recorded.nothing_sent());
+    assert_eq!(recorded.timings().attempts, 1);
 
     let mut waits = stack.pool.call(request("GET", &upstream.uri("/")));
     assert!((&mut waits).now_or_never().is_none());

@@ -36,17 +36,17 @@ async fn burst(requests: usize, limit: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_requests_under_a_cap_of_two_use_two_sockets() {
+async fn two_hundred_requests_share_two_capped_sockets() {
     burst(200, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_requests_under_a_cap_of_sixty_four_use_sixty_four_sockets() {
+async fn two_thousand_requests_stay_within_the_cap() {
     burst(2000, 64).await;
 }
 
 #[tokio::test]
-async fn a_request_in_the_middle_of_a_burst_gets_the_connection_that_falls_free_first() {
+async fn a_queued_request_takes_the_freed_connection() {
     let gate = Gate::new();
     let held = gate.clone();
     let upstream = Upstream::start(move |request| match &*request.target {
@@ -69,7 +69,7 @@ async fn a_request_in_the_middle_of_a_burst_gets_the_connection_that_falls_free_
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_at_once_and_says_how_long_it_is() {
+async fn a_full_queue_refuses_with_limit_and_ahead() {
     let upstream = Upstream::start(|_| Reply::never()).await;
     let layer = cap(1).max_waiting(1);
     let stack = Stack::new(&upstream, &layer);
@@ -95,7 +95,7 @@ async fn a_full_queue_refuses_at_once_and_says_how_long_it_is() {
 }
 
 #[tokio::test]
-async fn a_wait_ends_at_the_acquire_timeout_with_what_was_ahead() {
+async fn a_wait_ends_at_its_acquire_timeout() {
     let upstream = Upstream::start(|_| Reply::never()).await;
     let limit = Duration::from_millis(50);
     let stack = Stack::new(&upstream, &cap(1).acquire_timeout(limit));
@@ -107,7 +107,7 @@ async fn a_wait_ends_at_the_acquire_timeout_with_what_was_ahead() {
     stack.settled(|stats| stats.active == 1).await;
 
     let error = get(&stack.pool, &uri).await.unwrap_err();
-    assert_eq!(error.kind(), KeepAliveErrorKind::QueueTimedOut);
+    assert_eq!(error.kind(), KeepAliveErrorKind::QueueTimeout);
     assert!(error.timings().queued >= limit);
     let io = tollgate_core::error::find::<std::io::Error>(&error).unwrap();
     assert_eq!(io.kind(), std::io::ErrorKind::TimedOut);
@@ -116,7 +116,7 @@ async fn a_wait_ends_at_the_acquire_timeout_with_what_was_ahead() {
 }
 
 #[tokio::test]
-async fn max_waiting_zero_means_never_to_queue_but_still_to_dial() {
+async fn max_waiting_zero_dials_but_never_queues() {
     let gate = Gate::new();
     let held = gate.clone();
     let upstream = Upstream::start(move |_| Reply::ok("ok").when(&held)).await;
@@ -133,7 +133,7 @@ async fn max_waiting_zero_means_never_to_queue_but_still_to_dial() {
 
 /// The first round of dials once was the last: nobody started the next when one had ended.
 #[tokio::test]
-async fn a_cold_burst_opens_as_many_connections_as_it_may_however_many_at_a_time() {
+async fn a_cold_burst_dials_up_to_the_cap() {
     for at_a_time in [1, 3, 16] {
         let gate = Gate::new();
         let held = gate.clone();

@@ -13,7 +13,7 @@ use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use support::{Stack, assert_at_rest, cap, fetch, get};
 use tokio::time::Instant;
-use tollgate_keep_alive::{KeepAlive, KeepAliveErrorKind};
+use tollgate_keep_alive::{KeepAlive, KeepAliveErrorKind, KeepAliveLayer};
 use tollgate_testing::io::Plan;
 use tollgate_testing::{Connector, Hole, Refused, Reply, Upstream};
 use tower::Layer;
@@ -75,25 +75,23 @@ async fn five_hundred_waiters(dead: SocketAddr, connect_timeout: Duration, cause
     let dials = stats.connect_failures;
     assert!(dials < 20, "{dials} dials for 500 waiters");
     assert_at_rest(&stats);
-    // And while it backs off, whoever comes is told at once, and why.
-    let started = Instant::now();
+    // And while it backs off, the next waits for one dial, and fails with it.
     let error = get(&pool, &uri).await.unwrap_err();
-    if error.kind() == KeepAliveErrorKind::BackingOff {
-        assert!(started.elapsed() < connect_timeout);
-        let io = tollgate_core::error::find::<std::io::Error>(&error).unwrap();
-        assert_eq!(io.kind(), cause, "{error:?}");
-    }
+    assert_eq!(error.kind(), KeepAliveErrorKind::Connect);
+    let io = tollgate_core::error::find::<std::io::Error>(&error).unwrap();
+    assert_eq!(io.kind(), cause, "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_waiters_of_a_refusing_upstream_fail_together_with_the_cause() {
+async fn five_hundred_waiters_of_refusing_peers_fail_together() {
     let refused = Refused::start(Ipv4Addr::LOCALHOST);
     let timeout = Duration::from_millis(400);
     five_hundred_waiters(refused.addr(), timeout, ErrorKind::ConnectionRefused).await;
 }
 
+/// Within one connect timeout, not one for each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_waiters_of_a_black_hole_fail_within_one_connect_timeout() {
+async fn five_hundred_waiters_of_black_holes_fail_together() {
     let hole = Hole::start(Ipv4Addr::LOCALHOST).await;
     let timeout = Duration::from_millis(400);
     five_hundred_waiters(hole.addr(), timeout, ErrorKind::TimedOut).await;
@@ -118,15 +116,13 @@ async fn recovery_is_noticed_within_the_longest_back_off() {
     while get(&stack.pool, &uri).await.is_err() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert!(
-        back.elapsed() < Duration::from_millis(1200),
-        "{:?}",
-        back.elapsed()
-    );
+    // A second, and what the machine takes.
+    let took = back.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 #[tokio::test]
-async fn a_failed_dial_fails_one_waiter_and_the_others_keep_their_chance() {
+async fn a_failed_dial_fails_only_the_first_waiter() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let connector = Connector::tcp(upstream.addr()).script(|dial| match dial.nth {
         0 => Plan::fail(ErrorKind::ConnectionReset),
@@ -141,4 +137,45 @@ async fn a_failed_dial_fails_one_waiter_and_the_others_keep_their_chance() {
         [true, false, false, false, false],
         "the head fails, nobody else"
     );
+}
+
+/// A pool that has failed to dial three times, and whose next dials succeed.
+async fn backing_off(layer: KeepAliveLayer) -> (Upstream, KeepAlive, Connector) {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let connector = Connector::memory(&upstream).script(|dial| match dial.nth {
+        0..3 => Plan::fail(ErrorKind::ConnectionRefused),
+        _ => Plan::connect(),
+    });
+    let pool = layer.layer(connector.clone());
+    let uri = upstream.uri("/");
+    for _ in 0..3 {
+        assert!(get(&pool, &uri).await.is_err());
+    }
+    (upstream, pool, connector)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_of_milliseconds_fails_no_waiting_call() {
+    let (upstream, pool, connector) = backing_off(cap(8)).await;
+    let uri = upstream.uri("/");
+    let started = Instant::now();
+    let answers = join_all((0..50).map(|_| fetch(&pool, &uri))).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let waited = started.elapsed();
+    assert!(
+        waited < Duration::from_millis(70),
+        "one back-off: {waited:?}"
+    );
+    assert!(connector.uris().len() <= 3 + 8, "one probe, then the cap");
+}
+
+#[tokio::test(start_paused = true)]
+async fn back_off_fails_too_short_calls_at_once() {
+    let short = cap(8).acquire_timeout(Duration::from_millis(40));
+    let (upstream, pool, _) = backing_off(short).await;
+    let started = Instant::now();
+    let error = get(&pool, &upstream.uri("/")).await.unwrap_err();
+    assert_eq!(error.kind(), KeepAliveErrorKind::BackingOff);
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert!(error.nothing_sent());
 }

@@ -13,7 +13,7 @@ use tollgate_testing::{Connector, Reply, Upstream};
 use tower::Layer;
 
 #[tokio::test(start_paused = true)]
-async fn each_connection_tells_its_age_its_idleness_and_its_requests() {
+async fn connection_detail_has_age_idleness_and_requests() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let pool = cap(4)
         .idle_timeout(Duration::from_secs(60))
@@ -60,7 +60,7 @@ async fn each_connection_tells_its_age_its_idleness_and_its_requests() {
 }
 
 #[tokio::test]
-async fn a_connection_names_its_peer_in_a_table_that_is_aligned() {
+async fn the_detail_table_aligns_and_names_the_peer() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let connector = hyper_util::client::legacy::connect::HttpConnector::new();
     let pool = cap(2).layer(connector);
@@ -85,7 +85,7 @@ async fn a_connection_names_its_peer_in_a_table_that_is_aligned() {
 
 /// Both come from one lock: no connection is missed or counted twice, whatever happens meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_origin_and_its_connections_are_read_at_one_moment() {
+async fn detail_and_its_stats_are_read_atomically() {
     let upstream = Upstream::start(|request| match request.arrival % 5 {
         0 => Reply::ok("ok").closing(),
         _ => Reply::ok("ok"),
@@ -123,7 +123,7 @@ async fn an_origin_and_its_connections_are_read_at_one_moment() {
 
 /// An origin costs its own name to sort by, and nothing that grows with its connections.
 #[tokio::test]
-async fn a_thousand_origins_are_read_with_two_allocations_each() {
+async fn a_snapshot_allocates_at_most_twice_an_origin() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let pool: KeepAlive = cap(4).layer(Connector::memory(&upstream));
     let origins: Vec<_> = (0..1_000)
@@ -136,7 +136,7 @@ async fn a_thousand_origins_are_read_with_two_allocations_each() {
     let cost = allocation_counter::measure(|| read = pool.snapshot().origins.len());
     assert_eq!(read, 1_000);
     assert!(cost.count_total <= 2_010, "{cost:?}");
-    assert!(cost.bytes_max < 1_000 * 300, "{cost:?}");
+    assert!(cost.bytes_max < 1_000 * 400, "{cost:?}");
     assert_eq!(cost.bytes_current, 0);
     drop(origins);
 }

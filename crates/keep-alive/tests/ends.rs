@@ -15,7 +15,7 @@ use tollgate_testing::{Connector, Gate, Reply, Upstream, within};
 use tower::{Layer, ServiceExt};
 
 #[tokio::test]
-async fn dropping_the_client_closes_what_idles_and_lets_exchanges_finish() {
+async fn dropping_the_client_closes_only_idle_connections() {
     let gate = Gate::new();
     let held = gate.clone();
     let upstream = Upstream::start(move |request| match &*request.target {
@@ -43,7 +43,7 @@ async fn dropping_the_client_closes_what_idles_and_lets_exchanges_finish() {
 }
 
 #[tokio::test]
-async fn a_call_made_before_the_client_was_dropped_is_answered() {
+async fn a_call_outlives_the_dropped_client() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let Stack {
         pool, connector, ..
@@ -58,7 +58,7 @@ async fn a_call_made_before_the_client_was_dropped_is_answered() {
 }
 
 #[tokio::test]
-async fn draining_waits_for_exchanges_and_cuts_what_is_left_at_the_deadline() {
+async fn a_drain_cuts_unfinished_exchanges_at_its_deadline() {
     let gate = Gate::new();
     let held = gate.clone();
     let upstream = Upstream::start(move |request| match &*request.target {
@@ -95,7 +95,7 @@ async fn draining_waits_for_exchanges_and_cuts_what_is_left_at_the_deadline() {
 /// The cut once passed over a connection that its peer had closed: one unread answer kept its socket
 /// and its place for as long as the caller liked.
 #[tokio::test]
-async fn an_unread_answer_whose_peer_has_closed_is_cut_too() {
+async fn a_drain_cuts_unread_answers_of_closed_peers() {
     let upstream = Upstream::start(|_| Reply::ok("ok").close()).await;
     let stack = Stack::new(&upstream, &cap(1));
     let unread = get(&stack.pool, &upstream.uri("/")).await.unwrap();
@@ -109,7 +109,7 @@ async fn an_unread_answer_whose_peer_has_closed_is_cut_too() {
 }
 
 #[tokio::test]
-async fn an_address_that_left_the_dns_answer_is_retired_gracefully() {
+async fn an_address_gone_from_dns_is_retired_gracefully() {
     let gate = Gate::new();
     let held = gate.clone();
     let upstream = Upstream::start(move |_| Reply::chunked().chunk("a").wait(&held).end_chunks());
@@ -122,7 +122,8 @@ async fn an_address_that_left_the_dns_answer_is_retired_gracefully() {
     });
     let pool = cap(4).layer(connector.clone());
     let streaming = get(&pool, &upstream.uri("/")).await.unwrap();
-    pool.retire(addr.ip());
+    let host = addr.ip().to_string();
+    assert_eq!(pool.retire_some(&host, &[addr], usize::MAX), 0);
     gate.open();
     assert_eq!(
         streaming.into_body().collect().await.unwrap().to_bytes(),

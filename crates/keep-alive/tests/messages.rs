@@ -11,7 +11,7 @@ use http::Request;
 use http_body_util::Empty;
 use support::{Stack, cap, fetch, get, request, send};
 use tokio::time::Instant;
-use tollgate_keep_alive::{Deadline, KeepAliveErrorKind};
+use tollgate_keep_alive::{Deadline, Http1Options, KeepAliveErrorKind};
 use tollgate_testing::io::Plan;
 use tollgate_testing::{Connector, Reply, Upstream};
 use tower::{Layer, Service, ServiceExt};
@@ -25,7 +25,7 @@ async fn ok() -> Upstream {
 }
 
 #[track_caller]
-fn says(text: &impl ToString, parts: &[&str], not: &[&str]) {
+fn says(text: &(impl ToString + ?Sized), parts: &[&str], not: &[&str]) {
     let text = text.to_string();
     for part in parts {
         assert!(text.contains(part), "no {part:?} in: {text}");
@@ -37,7 +37,7 @@ fn says(text: &impl ToString, parts: &[&str], not: &[&str]) {
 
 /// It once advised to raise limits that had not been reached.
 #[tokio::test(start_paused = true)]
-async fn a_request_that_ran_out_of_its_own_time_says_so() {
+async fn deadline_errors_name_the_requests_own_deadline() {
     let upstream = ok().await;
     let own = ["own deadline", "give the request more time"];
     let limits = ["acquire_timeout", "raise the connection cap"];
@@ -66,7 +66,7 @@ async fn a_request_that_ran_out_of_its_own_time_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_the_pool_ended_says_which_limits_to_raise() {
+async fn an_acquire_timeout_names_the_limits_to_raise() {
     let upstream = ok().await;
     let stack = Stack::in_memory(&upstream, &cap(1).acquire_timeout(SECOND));
     let uri = upstream.uri("/");
@@ -92,7 +92,7 @@ async fn a_pool_that_ended_says_what_to_do() {
 
 /// A retry of a call whose lease was reserved once knew of no deadline, and dialled past it.
 #[tokio::test(start_paused = true)]
-async fn a_retry_on_a_reserved_connection_keeps_the_deadline() {
+async fn a_retry_after_a_reservation_keeps_the_deadline() {
     let upstream = Upstream::start(|request| match request.arrival {
         1 => Reply::nothing().after(SECOND * 2).close(),
         _ => Reply::ok("ok"),
@@ -106,8 +106,27 @@ async fn a_retry_on_a_reserved_connection_keeps_the_deadline() {
     call.extensions_mut().insert(Deadline::after(SECOND));
     let service = ServiceExt::<Req>::ready(&mut service).await.unwrap();
     let error = service.call(call).await.unwrap_err();
-    assert_eq!(error.kind(), KeepAliveErrorKind::QueueTimedOut);
+    assert_eq!(error.kind(), KeepAliveErrorKind::QueueTimeout);
     assert!(!error.nothing_sent(), "the first attempt was");
     says(&error, &["own deadline", "may have acted on it"], &[]);
     assert_eq!(stack.connector.stats().calls, 1);
+}
+
+/// The limit that was met, and the option that raises it.
+#[tokio::test]
+async fn exceeding_max_headers_names_limit_and_option() {
+    let fields = "x-one: value\r\n".repeat(150);
+    let head = format!("HTTP/1.1 200 OK\r\n{fields}content-length: 2\r\n\r\nok");
+    let upstream = Upstream::start(move |_| Reply::raw(head.clone())).await;
+    let limited = cap(1).http1(Http1Options::new().max_headers(120));
+    let stack = Stack::new(&upstream, &limited);
+    let error = get(&stack.pool, &upstream.uri("/")).await.unwrap_err();
+    assert_eq!(error.kind(), KeepAliveErrorKind::Exchange);
+    let source = std::error::Error::source(&error).unwrap();
+    let parts = [
+        "more than 120 fields",
+        "400 KiB",
+        "Http1Options::max_headers",
+    ];
+    says(source, &parts, &[]);
 }

@@ -11,7 +11,9 @@ use futures_util::future::join_all;
 use http::Uri;
 use support::{Stack, assert_at_rest, cap, fetch, request, send};
 use tollgate_core::{CloseReason, Origin};
-use tollgate_keep_alive::{Deadline, KeepAlive, KeepAliveErrorKind, OriginStats};
+use tollgate_keep_alive::{
+    Deadline, KeepAlive, KeepAliveErrorKind, KeepAliveLayer, OriginOptions, OriginStats,
+};
 use tollgate_testing::io::Plan;
 use tollgate_testing::{Connector, Gate, Reply, Upstream, within};
 use tower::Layer;
@@ -49,7 +51,7 @@ async fn gated() -> (Gate, Upstream) {
 }
 
 #[tokio::test]
-async fn no_more_idle_connections_are_kept_than_may_be() {
+async fn max_idle_per_origin_bounds_idle_connections() {
     let (gate, upstream) = gated().await;
     let stack = Stack::new(&upstream, &cap(4).max_idle_per_origin(1));
     burst(&stack.pool, &upstream.uri("/"), &gate, 4).await;
@@ -59,7 +61,7 @@ async fn no_more_idle_connections_are_kept_than_may_be() {
 }
 
 #[tokio::test]
-async fn a_connection_serves_as_many_requests_as_it_may() {
+async fn max_requests_per_connection_replaces_the_connection() {
     let upstream = ok().await;
     let ten = NonZeroU64::new(10).unwrap();
     let stack = Stack::new(&upstream, &cap(1).max_requests_per_connection(ten));
@@ -71,7 +73,7 @@ async fn a_connection_serves_as_many_requests_as_it_may() {
 }
 
 #[tokio::test]
-async fn no_more_dials_are_in_progress_than_may_be() {
+async fn max_connecting_per_origin_bounds_dials() {
     let upstream = ok().await;
     let gate = Gate::new();
     let dialling = gate.clone();
@@ -94,7 +96,7 @@ async fn no_more_dials_are_in_progress_than_may_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn spare_connections_are_kept_once_an_origin_is_used() {
+async fn min_idle_per_origin_keeps_spare_connections() {
     let upstream = ok().await;
     let layer = cap(4).min_idle_per_origin(2);
     let connector = Connector::memory(&upstream);
@@ -112,7 +114,7 @@ async fn spare_connections_are_kept_once_an_origin_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connections_that_were_opened_together_do_not_end_together() {
+async fn lifetime_jitter_spreads_the_ends_of_connections() {
     let (gate, upstream) = gated().await;
     let connector = Connector::memory(&upstream);
     let layer = cap(50)
@@ -133,11 +135,12 @@ async fn connections_that_were_opened_together_do_not_end_together() {
 }
 
 #[tokio::test]
-async fn one_origin_may_have_a_cap_of_its_own() {
+async fn an_origin_may_have_its_own_cap() {
     let (gate, upstream) = gated().await;
     let one: Origin = "http://one.test".parse().unwrap();
     let connector = Connector::tcp(upstream.addr());
-    let pool = cap(4).origin_max_connections(one, n(1)).layer(connector);
+    let options = OriginOptions::new().max_connections_per_origin(1);
+    let pool = cap(4).origin(one, options).unwrap().layer(connector);
     let (one, other) = ("http://one.test/", "http://other.test/");
     let calls = [one, other].map(|uri| {
         let (pool, uri) = (pool.clone(), Uri::from_static(uri));
@@ -148,6 +151,126 @@ async fn one_origin_may_have_a_cap_of_its_own() {
     assert_eq!(limits, [1, 4]);
     gate.open();
     join_all(calls).await;
+}
+
+#[test]
+fn zero_options_are_refused_by_name() {
+    let cases = [
+        (
+            "max_connections_per_origin",
+            OriginOptions::new().max_connections_per_origin(0),
+        ),
+        (
+            "max_connecting_per_origin",
+            OriginOptions::new().max_connecting_per_origin(0),
+        ),
+        (
+            "max_requests_per_connection",
+            OriginOptions::new().max_requests_per_connection(0),
+        ),
+        (
+            "acquire_timeout",
+            OriginOptions::new().acquire_timeout(Duration::ZERO),
+        ),
+        (
+            "idle_timeout",
+            OriginOptions::new().idle_timeout(Duration::ZERO),
+        ),
+        (
+            "max_lifetime",
+            OriginOptions::new().max_lifetime(Duration::ZERO),
+        ),
+        (
+            "connect_timeout",
+            OriginOptions::new().connect_timeout(Duration::ZERO),
+        ),
+        ("timeout", OriginOptions::new().timeout(Duration::ZERO)),
+        (
+            "response_timeout",
+            OriginOptions::new().response_timeout(Duration::ZERO),
+        ),
+        (
+            "body_idle_timeout",
+            OriginOptions::new().body_idle_timeout(Duration::ZERO),
+        ),
+    ];
+    for (name, options) in cases {
+        let one: Origin = "http://one.test".parse().unwrap();
+        let errors = [cap(4).origin(one, options), cap(4).each_origin(options)];
+        for error in errors.map(Result::unwrap_err) {
+            assert_eq!((error.name(), error.is_zero()), (name, true));
+            assert!(error.to_string().starts_with(&format!("{name} is 0: ")));
+        }
+    }
+    // Where zero means none, it is taken.
+    let none = OriginOptions::new()
+        .max_idle_per_origin(0)
+        .min_idle_per_origin(0)
+        .max_waiting(0)
+        .keep_alive_hint_max(Duration::ZERO);
+    assert!(cap(4).each_origin(none).is_ok());
+}
+
+#[test]
+fn more_spare_connections_than_any_cap_are_refused() {
+    let spare = OriginOptions::new().min_idle_per_origin(5);
+    for layer in [
+        cap(4).each_origin(spare.max_connections_per_origin(4)),
+        cap(9).each_origin(spare.max_idle_per_origin(4)),
+        cap(9).max_connections_total(n(4)).each_origin(spare),
+        cap(4).origin("http://one.test".parse().unwrap(), spare),
+    ] {
+        let error = layer.unwrap_err();
+        assert_eq!(
+            (error.name(), error.is_zero()),
+            ("min_idle_per_origin", false)
+        );
+    }
+}
+
+#[test]
+fn timeouts_that_contradict_each_other_are_refused() {
+    let ms = Duration::from_millis;
+    let (one, new) = ("http://one.test", OriginOptions::new());
+    for (name, other, options) in [
+        (
+            "response_timeout",
+            "acquire_timeout",
+            new.response_timeout(ms(800)).acquire_timeout(ms(800)),
+        ),
+        (
+            "timeout",
+            "response_timeout",
+            new.timeout(ms(800)).response_timeout(ms(900)),
+        ),
+        (
+            "timeout",
+            "acquire_timeout",
+            new.timeout(ms(800)).acquire_timeout(ms(800)),
+        ),
+        (
+            "timeout",
+            "body_idle_timeout",
+            new.timeout(ms(800)).body_idle_timeout(ms(900)),
+        ),
+    ] {
+        let layers = [
+            KeepAliveLayer::new().each_origin(options),
+            KeepAliveLayer::new().origin(one.parse().unwrap(), options),
+        ];
+        for error in layers.map(Result::unwrap_err) {
+            let named = (error.name(), error.is_conflict(), error.is_zero());
+            assert_eq!(named, (name, true, false));
+            assert!(error.to_string().contains(other), "{error}");
+        }
+    }
+    // A limit below a default is no contradiction, and one of an origin is held to those of all.
+    let short = KeepAliveLayer::new()
+        .each_origin(new.timeout(ms(100)))
+        .unwrap();
+    let long = new.response_timeout(ms(200));
+    let error = short.origin(one.parse().unwrap(), long).unwrap_err();
+    assert_eq!(error.name(), "timeout");
 }
 
 #[tokio::test]
@@ -172,7 +295,7 @@ async fn a_cap_can_be_raised_and_lowered() {
 }
 
 #[tokio::test]
-async fn a_request_past_its_own_deadline_gets_nothing_and_causes_no_dial() {
+async fn past_deadline_requests_get_no_dial_or_lease() {
     let upstream = ok().await;
     let stack = Stack::new(&upstream, &cap(1));
     let uri = upstream.uri("/");
@@ -180,7 +303,7 @@ async fn a_request_past_its_own_deadline_gets_nothing_and_causes_no_dial() {
     let past = tokio::time::Instant::now();
     late.extensions_mut().insert(Deadline::at(past));
     let error = send(&stack.pool, late.clone()).await.unwrap_err();
-    assert_eq!(error.kind(), KeepAliveErrorKind::QueueTimedOut);
+    assert_eq!(error.kind(), KeepAliveErrorKind::QueueTimeout);
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(stack.connector.stats().calls, 0);
 
@@ -191,7 +314,7 @@ async fn a_request_past_its_own_deadline_gets_nothing_and_causes_no_dial() {
 }
 
 #[tokio::test]
-async fn a_requests_own_deadline_ends_its_wait_also_for_its_own_dial() {
+async fn a_deadline_ends_the_wait_for_a_dial() {
     let upstream = ok().await;
     let connector = Connector::tcp(upstream.addr()).script(|_| Plan::hang());
     let (pool, uri) = (cap(1).layer(connector), upstream.uri("/"));
@@ -201,12 +324,12 @@ async fn a_requests_own_deadline_ends_its_wait_also_for_its_own_dial() {
     let since = tokio::time::Instant::now();
     call.extensions_mut().insert(Deadline::after(limit));
     let error = within(limit * 20, send(&pool, call)).await.unwrap_err();
-    assert_eq!(error.kind(), KeepAliveErrorKind::QueueTimedOut);
+    assert_eq!(error.kind(), KeepAliveErrorKind::QueueTimeout);
     assert!(since.elapsed() >= limit && error.timings().queued > limit / 2);
 }
 
 #[tokio::test]
-async fn idle_connections_can_be_closed_and_the_pool_goes_on() {
+async fn the_pool_serves_on_after_close_idle() {
     let (gate, upstream) = gated().await;
     let stack = Stack::new(&upstream, &cap(3));
     burst(&stack.pool, &upstream.uri("/"), &gate, 3).await;

@@ -20,14 +20,13 @@ use http_body_util::BodyExt;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use support::{Stack, assert_at_rest, cap, fetch, get, post, send};
-use tollgate_core::{Event, Observer};
 use tollgate_keep_alive::KeepAliveErrorKind;
 use tollgate_testing::io::Plan;
-use tollgate_testing::{Connector, Reply, Upstream};
+use tollgate_testing::{Connector, Recorder, Reply, Upstream};
 use tower::Layer;
 
 #[tokio::test]
-async fn a_connector_that_panics_fails_a_waiter_and_leaves_no_lease() {
+async fn a_connector_that_panics_leaks_no_lease() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let connector = Connector::tcp(upstream.addr()).script(|dial| match dial.nth {
         0 => Plan::panic(),
@@ -45,7 +44,7 @@ async fn a_connector_that_panics_fails_a_waiter_and_leaves_no_lease() {
 }
 
 #[tokio::test]
-async fn a_resolver_that_panics_fails_a_waiter_and_leaves_no_lease() {
+async fn a_resolver_that_panics_leaks_no_lease() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let (addr, asked) = (upstream.addr(), Arc::new(AtomicUsize::new(0)));
     let resolver = tower::service_fn(move |_: Name| {
@@ -85,7 +84,7 @@ impl http_body::Body for PanickingBody {
 }
 
 #[tokio::test]
-async fn a_request_body_that_panics_costs_its_connection_and_nothing_else() {
+async fn a_panicking_request_body_costs_only_its_connection() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let stack = Stack::new(&upstream, &cap(1));
     for pieces in [0, 1, 3, 0, 1] {
@@ -102,17 +101,15 @@ async fn a_request_body_that_panics_costs_its_connection_and_nothing_else() {
 }
 
 /// Panics at every event of one kind.
-struct Panicking(&'static str);
-
-impl Observer for Panicking {
-    fn on_event(&self, event: &Event<'_>) {
-        let text = format!("{event:?}");
-        assert!(!text.starts_with(self.0), "the observer");
-    }
+fn panicking(kind: &'static str) -> Arc<Recorder<()>> {
+    Recorder::new(move |event| {
+        assert!(!format!("{event:?}").starts_with(kind), "the observer");
+        None
+    })
 }
 
 #[tokio::test]
-async fn an_observer_that_panics_leaves_no_lease_place_or_waiter_behind() {
+async fn an_observer_that_panics_leaks_nothing() {
     for kind in [
         "Queued",
         "Granted",
@@ -143,7 +140,7 @@ async fn every_transition(kind: &'static str) {
     let layer = cap(2)
         .max_waiting(6)
         .max_connections_total(std::num::NonZeroUsize::new(2).unwrap())
-        .observer(Arc::new(Panicking(kind)));
+        .observer(panicking(kind));
     let pool = layer.layer(connector.clone());
     for round in 0..4 {
         let calls = (0..10).map(|n| {

@@ -62,7 +62,7 @@ async fn call_around_the_timeout(pool: KeepAlive, uri: http::Uri, caller: u64) -
 
 /// The server closes connections that idle for 200 ms; requests arrive at random around then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_requests_around_the_servers_idle_timeout_lose_no_get() {
+async fn racing_the_servers_idle_timeout_loses_no_get() {
     let upstream = Upstream::builder()
         .backlog(4096)
         .idle_timeout(Duration::from_millis(200))

@@ -8,28 +8,27 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::ears::{Ears, Told};
 use support::{LONG, Stack, cap, fetch, get, read};
 use tollgate_core::CloseReason;
-use tollgate_keep_alive::KeepAliveLayer;
-use tollgate_testing::{Gate, Reply, Upstream, within};
+use tollgate_keep_alive::{KeepAliveLayer, RetryPolicy};
+use tollgate_testing::{Gate, Recorded, Recorder, Reply, Upstream, within};
 
 /// A pool whose only connection ends in some way, and who hears of it.
 struct Ending {
     stack: Stack,
     upstream: Upstream,
-    ears: Arc<Ears>,
+    recorder: Arc<Recorder<Recorded>>,
 }
 
 impl Ending {
     async fn of(layer: KeepAliveLayer, reply: impl Fn() -> Reply + Send + Sync + 'static) -> Self {
         let upstream = Upstream::start(move |_| reply()).await;
-        let ears = Arc::new(Ears::default());
-        let stack = Stack::new(&upstream, &layer.observer(ears.clone()));
+        let recorder = Recorder::of_pool();
+        let stack = Stack::new(&upstream, &layer.observer(recorder.clone()));
         Self {
             stack,
             upstream,
-            ears,
+            recorder,
         }
     }
 
@@ -42,21 +41,21 @@ impl Ending {
 
     /// There is one event and one count, both with this reason.
     async fn ends_for(self, reason: CloseReason, name: &str) {
-        let closed = |told: &Told| matches!(told, Told::Closed(..));
-        let mut heard = Vec::new();
+        let closed = |seen: &Recorded| matches!(seen, Recorded::Closed(..));
+        let mut recorded = Vec::new();
         let listening = async {
-            while !heard.iter().any(closed) {
-                heard.extend(self.ears.take());
+            while !recorded.iter().any(closed) {
+                recorded.extend(self.recorder.take());
                 tokio::task::yield_now().await;
             }
         };
         within(LONG, listening).await;
         self.stack.connector.settled(|stats| stats.live == 0).await;
-        heard.extend(self.ears.take());
-        heard.retain(closed);
+        recorded.extend(self.recorder.take());
+        recorded.retain(closed);
         assert!(
-            matches!(&heard[..], [Told::Closed(1, told, 1)] if *told == reason),
-            "{name}: {heard:?}"
+            matches!(&recorded[..], [Recorded::Closed(1, seen, 1)] if *seen == reason),
+            "{name}: {recorded:?}"
         );
         let stats = self.stack.stats();
         assert_eq!(stats.closed_by, [(reason, 1)], "{name}");
@@ -70,9 +69,10 @@ fn cut() -> Reply {
 /// What each says and does is there at once: the driver has seen the end before the caller has seen
 /// the head.
 #[tokio::test]
-async fn what_the_peer_does_within_an_exchange_is_told_as_what_it_is() {
+async fn a_peers_end_is_the_close_reason() {
     use CloseReason::{Error, PeerClose, PeerEof};
     let no_length = Reply::head(200).header("content-length", "x").hold();
+    let once = cap(1).retry(RetryPolicy::NEVER);
     for (name, reply, reason) in [
         ("close is announced", Reply::ok("x").closing(), PeerClose),
         ("no body, announced", Reply::ok("").closing(), PeerClose),
@@ -114,7 +114,7 @@ async fn what_the_peer_does_within_an_exchange_is_told_as_what_it_is() {
         ("a reset before a head", Reply::nothing().reset(), Error),
         ("a length that is none", no_length, Error),
     ] {
-        let ending = Ending::of(cap(1), move || reply.clone()).await;
+        let ending = Ending::of(once.clone(), move || reply.clone()).await;
         ending.call().await;
         ending.ends_for(reason, name).await;
     }
@@ -122,7 +122,7 @@ async fn what_the_peer_does_within_an_exchange_is_told_as_what_it_is() {
 
 /// As above, with the head seen first.
 #[tokio::test]
-async fn what_comes_after_the_head_is_told_as_what_it_is() {
+async fn ending_after_the_head_is_the_close_reason() {
     use CloseReason::{Error, PeerClose};
     type Rest = fn(Reply) -> Reply;
     let table: [(_, _, Rest, _); 6] = [
@@ -166,7 +166,7 @@ async fn what_comes_after_the_head_is_told_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn what_the_peer_does_to_an_idle_connection_is_told_as_what_it_is() {
+async fn an_idle_connection_closes_for_the_peers_reason() {
     type Act = fn(&Upstream);
     let acts: [(_, Act, _); 3] = [
         ("an end", Upstream::close_idle, CloseReason::PeerEof),
@@ -183,7 +183,7 @@ async fn what_the_peer_does_to_an_idle_connection_is_told_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn what_the_caller_does_is_told_as_what_it_is() {
+async fn a_cancelled_exchange_is_the_close_reason() {
     let dropped = Ending::of(cap(1), || cut().hold()).await;
     drop(get(&dropped.stack.pool, &dropped.upstream.uri("/")).await);
     dropped
@@ -204,7 +204,7 @@ async fn what_the_caller_does_is_told_as_what_it_is() {
 
 /// The peer was first: it has closed when the body is dropped.
 #[tokio::test]
-async fn a_body_that_is_dropped_after_the_peers_end_is_not_why() {
+async fn a_body_dropped_late_is_no_close_reason() {
     for (reply, reason) in [
         (Reply::ok("x").close(), CloseReason::PeerEof),
         (Reply::ok("x").closing(), CloseReason::PeerClose),
@@ -219,7 +219,7 @@ async fn a_body_that_is_dropped_after_the_peers_end_is_not_why() {
 }
 
 #[tokio::test]
-async fn what_the_pool_decides_is_told_as_what_it_is() {
+async fn a_pool_decision_is_the_close_reason() {
     let soon = Duration::from_millis(20);
     for (name, layer, reason) in [
         ("idle", cap(1).idle_timeout(soon), CloseReason::Idle),

@@ -8,16 +8,15 @@ mod support;
 use std::future::ready;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
-use support::ears::{Ears, Told};
 use support::{assert_at_rest, cap, get, request};
 use tollgate_core::{Origin, RefuseReason};
 use tollgate_keep_alive::KeepAliveErrorKind;
+use tollgate_testing::{Recorded, Recorder};
 use tower::{Layer, Service};
 
 /// A connection that its peer has closed already.
@@ -57,9 +56,9 @@ impl Connection for Closed {
     }
 }
 
-fn refusals(told: &[Told]) -> Vec<(RefuseReason, Duration)> {
-    let refused = told.iter().filter_map(|told| match told {
-        Told::Refused(reason, waited) => Some((*reason, *waited)),
+fn refusals(seen: &[Recorded]) -> Vec<(RefuseReason, Duration)> {
+    let refused = seen.iter().filter_map(|seen| match seen {
+        Recorded::Refused(reason, waited) => Some((*reason, *waited)),
         _ => None,
     });
     refused.collect()
@@ -67,16 +66,16 @@ fn refusals(told: &[Told]) -> Vec<(RefuseReason, Duration)> {
 
 /// It once counted as callers who left, which nobody looks at when requests fail.
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_accepts_and_closes_is_told_as_that() {
-    let ears = Arc::new(Ears::default());
+async fn accept_and_close_counts_as_closed_before_sent() {
+    let recorder = Recorder::of_pool();
     let connector = tower::service_fn(|_| ready(Ok::<_, io::Error>(Closed)));
-    let pool = cap(1).observer(ears.clone()).layer(connector);
+    let pool = cap(1).observer(recorder.clone()).layer(connector);
     let uri = "http://closing.test/".parse().unwrap();
     let error = get(&pool, &uri).await.unwrap_err();
     assert_eq!(error.kind(), KeepAliveErrorKind::ClosedBeforeSent);
-    let told = ears.take();
-    let [(RefuseReason::ClosedBeforeSent, waited)] = refusals(&told)[..] else {
-        panic!("{told:?}");
+    let seen = recorder.take();
+    let [(RefuseReason::ClosedBeforeSent, waited)] = refusals(&seen)[..] else {
+        panic!("{seen:?}");
     };
     assert!(!waited.is_zero(), "it was queued");
     let origin = Origin::from_uri(&uri).unwrap();
@@ -86,10 +85,10 @@ async fn a_peer_that_accepts_and_closes_is_told_as_that() {
 }
 
 #[test]
-fn a_call_outside_a_runtime_is_told_as_that() {
-    let ears = Arc::new(Ears::default());
+fn a_call_outside_a_runtime_is_no_runtime() {
+    let recorder = Recorder::of_pool();
     let connector = tower::service_fn(|_| ready(Ok::<_, io::Error>(Closed)));
-    let mut pool = cap(1).observer(ears.clone()).layer(connector);
+    let mut pool = cap(1).observer(recorder.clone()).layer(connector);
     let uri = "http://closing.test/".parse().unwrap();
     let mut call = pool.call(request("GET", &uri));
     let polled = Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop()));
@@ -98,11 +97,11 @@ fn a_call_outside_a_runtime_is_told_as_that() {
     };
     assert_eq!(error.kind(), KeepAliveErrorKind::NoRuntime);
     drop(call);
-    let told = ears.take();
-    let refusals = refusals(&told);
+    let seen = recorder.take();
+    let refusals = refusals(&seen);
     assert!(
         matches!(refusals[..], [(RefuseReason::NoRuntime, waited)] if !waited.is_zero()),
-        "{told:?}"
+        "{seen:?}"
     );
     let stats = pool.stats(&Origin::from_uri(&uri).unwrap()).unwrap();
     assert_eq!((stats.refused, stats.cancelled), (1, 0));

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::ears::{Ears, Told};
-use support::{LONG, assert_at_rest, cap, fetch};
+use support::{LONG, assert_at_rest, cap, fetch, holding};
 use tokio::sync::Notify;
 use tollgate_keep_alive::KeepAlive;
-use tollgate_testing::{Connector, Gate, Reply, Upstream, eventually, within};
+use tollgate_testing::{Connector, Gate, Recorded, Recorder, Reply, Upstream, eventually, within};
 use tower::{Layer, ServiceExt};
 
 /// Runs `work` on a runtime of its own, and drops that runtime with whatever is left in it.
@@ -28,14 +27,10 @@ fn on_own_runtime<T>(work: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn a_client_outlives_its_first_runtime_and_works_on_a_second() {
+fn a_client_outlives_its_first_runtime() {
     let servers = tokio::runtime::Runtime::new().unwrap();
     let gate = Gate::new();
-    let held = gate.clone();
-    let upstream = servers.block_on(Upstream::start(move |request| match &*request.target {
-        "/held" => Reply::ok("ok").when(&held),
-        _ => Reply::ok("ok"),
-    }));
+    let upstream = servers.block_on(holding(&gate));
     let connector = Connector::tcp(upstream.addr());
     let pool: KeepAlive = cap(4).layer(connector.clone());
     on_own_runtime(async {
@@ -61,7 +56,7 @@ fn a_client_outlives_its_first_runtime_and_works_on_a_second() {
 
 /// Such a dial once began for an observer and never ended: its gauge of dials stayed up.
 #[test]
-fn a_dial_that_its_runtime_takes_along_is_told_as_failed_and_the_next_one_is_another() {
+fn a_dial_lost_with_its_runtime_is_repeated() {
     let servers = tokio::runtime::Runtime::new().unwrap();
     let upstream = servers.block_on(Upstream::start(|_| Reply::ok("ok")));
     let (dialled, first) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(true)));
@@ -77,30 +72,33 @@ fn a_dial_that_its_runtime_takes_along_is_told_as_failed_and_the_next_one_is_ano
             connector.oneshot(uri).await
         }
     });
-    let ears = Arc::new(Ears::default());
-    let pool = cap(1).observer(ears.clone()).layer(connector);
+    let recorder = Recorder::of_pool();
+    let pool = cap(1).observer(recorder.clone()).layer(connector);
     on_own_runtime(async {
         let (pool, uri) = (pool.clone(), upstream.uri("/"));
         tokio::spawn(async move { fetch(&pool, &uri).await });
         dialled.notified().await;
     });
-    let dials = |told: Vec<Told>| -> Vec<Told> {
-        let is_dial = |told: &Told| {
+    let dials = |seen: Vec<Recorded>| -> Vec<Recorded> {
+        let is_dial = |seen: &Recorded| {
             matches!(
-                told,
-                Told::ConnectStarted | Told::ConnectFailed | Told::Opened(_)
+                seen,
+                Recorded::ConnectStarted | Recorded::ConnectFailed | Recorded::Opened(_)
             )
         };
-        told.into_iter().filter(is_dial).collect()
+        seen.into_iter().filter(is_dial).collect()
     };
     assert_eq!(
-        dials(ears.take()),
-        [Told::ConnectStarted, Told::ConnectFailed]
+        dials(recorder.take()),
+        [Recorded::ConnectStarted, Recorded::ConnectFailed]
     );
     on_own_runtime(async {
         assert_eq!(fetch(&pool, &upstream.uri("/")).await.unwrap(), "ok");
     });
-    assert_eq!(dials(ears.take()), [Told::ConnectStarted, Told::Opened(1)]);
+    assert_eq!(
+        dials(recorder.take()),
+        [Recorded::ConnectStarted, Recorded::Opened(1)]
+    );
     let origin = upstream.uri("/").to_string().parse().unwrap();
     let stats = pool.stats(&origin).unwrap();
     assert_eq!(stats.connect_failures, 0, "nobody failed because of it");
@@ -109,14 +107,10 @@ fn a_dial_that_its_runtime_takes_along_is_told_as_failed_and_the_next_one_is_ano
 /// The task that keeps the clocks once ended with the runtime of the first caller, and connections of
 /// another runtime idled for ever.
 #[test]
-fn clocks_go_on_in_another_runtime_when_the_first_one_ends() {
+fn clocks_go_on_after_their_runtime_ends() {
     let servers = tokio::runtime::Runtime::new().unwrap();
     let gate = Gate::new();
-    let held = gate.clone();
-    let upstream = servers.block_on(Upstream::start(move |request| match &*request.target {
-        "/held" => Reply::ok("ok").when(&held),
-        _ => Reply::ok("ok"),
-    }));
+    let upstream = servers.block_on(holding(&gate));
     let connector = Connector::tcp(upstream.addr());
     // Longer than it takes to end a runtime, which one connection is to survive.
     let layer = cap(2).idle_timeout(Duration::from_secs(2));

@@ -13,7 +13,7 @@ use tollgate_keep_alive::{KeepAliveErrorKind, RetryPolicy};
 use tollgate_testing::{Gate, Reply, Upstream};
 
 #[tokio::test]
-async fn a_connection_that_was_closed_while_idle_is_replaced() {
+async fn a_connection_closed_while_idle_is_replaced() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let stack = Stack::new(&upstream, &cap(1));
     for _ in 0..5 {
@@ -31,7 +31,7 @@ async fn a_connection_that_was_closed_while_idle_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_get_on_a_reused_connection_that_dies_unanswered_is_sent_once_more() {
+async fn a_get_lost_on_reuse_is_retried_once() {
     let upstream = Upstream::start(|request| match (request.connection, request.nth) {
         (0, 1) => Reply::nothing().close(),
         _ => Reply::ok("ok"),
@@ -50,8 +50,52 @@ async fn a_get_on_a_reused_connection_that_dies_unanswered_is_sent_once_more() {
     assert_eq!(paths, ["/", "/again", "/again"]);
 }
 
+/// What closes one connection, a reload of the server's, closes all that it had: the loss of a second
+/// one that was open then is no second mishap.
 #[tokio::test]
-async fn a_second_death_and_a_death_on_a_fresh_connection_are_told() {
+async fn a_get_lost_twice_gets_a_third_attempt() {
+    let (slow, held) = (Gate::new(), Gate::new());
+    let (slow_reply, held_reply) = (slow.clone(), held.clone());
+    let upstream = Upstream::start(move |request| match &*request.target {
+        "/slow" => Reply::ok("ok").when(&slow_reply),
+        // The last request of each old connection: it is read, and closed upon.
+        "/lost" if request.connection == 0 => Reply::nothing().wait(&held_reply).close(),
+        "/lost" if request.connection == 1 => Reply::nothing().close(),
+        _ => Reply::ok("ok"),
+    })
+    .await;
+    let stack = Stack::new(&upstream, &cap(2));
+    let [first, busy, lost] = ["/", "/slow", "/lost"].map(|path| upstream.uri(path));
+    fetch(&stack.pool, &first).await.unwrap();
+    let calls = async { tokio::join!(fetch(&stack.pool, &first), fetch(&stack.pool, &busy)) };
+    // The first connection serves one of them, the second is dialled for the other.
+    let opened = async {
+        slow.reached(1).await;
+        stack
+            .settled(|stats| stats.open == 2 && stats.idle == 1)
+            .await;
+    };
+    let lost_twice = async {
+        opened.await;
+        let get = get(&stack.pool, &lost);
+        let release = async {
+            held.reached(1).await;
+            // It idles since after the grant of the one that is lost with the other.
+            slow.open();
+            stack.settled(|stats| stats.idle == 1).await;
+            held.open();
+        };
+        tokio::join!(get, release).0
+    };
+    let (_, response) = tokio::join!(calls, lost_twice);
+    let response = response.unwrap();
+    let timings = response.body().timings();
+    assert_eq!((timings.attempts, timings.reused), (3, false));
+    read(response).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_close_on_a_fresh_connection_is_final() {
     let upstream = Upstream::start(|request| match (request.connection, request.nth) {
         (0, 0) => Reply::ok("ok"),
         _ => Reply::nothing().close(),
@@ -72,7 +116,7 @@ async fn a_second_death_and_a_death_on_a_fresh_connection_are_told() {
 }
 
 #[tokio::test]
-async fn a_post_is_never_sent_twice_and_its_error_says_that_it_was_sent() {
+async fn a_sent_post_is_never_retried() {
     let upstream = Upstream::start(|request| match (request.connection, request.nth) {
         (0, 1) => Reply::nothing().close(),
         _ => Reply::ok("ok"),
@@ -100,7 +144,7 @@ async fn a_post_is_never_sent_twice_and_its_error_says_that_it_was_sent() {
 }
 
 #[tokio::test]
-async fn one_byte_of_an_answer_is_enough_not_to_send_again() {
+async fn one_byte_of_an_answer_forbids_a_retry() {
     let upstream = Upstream::start(|request| match request.nth {
         0 => Reply::ok("ok"),
         _ => Reply::raw("H").close(),
@@ -114,7 +158,7 @@ async fn one_byte_of_an_answer_is_enough_not_to_send_again() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_again_if_the_policy_says_so() {
+async fn under_retry_policy_never_nothing_is_retried() {
     let upstream = Upstream::start(|request| match request.nth {
         0 => Reply::ok("ok"),
         _ => Reply::nothing().close(),
@@ -128,7 +172,7 @@ async fn nothing_is_sent_again_if_the_policy_says_so() {
 }
 
 #[tokio::test]
-async fn a_dead_connection_takes_the_ones_that_idled_longer_along() {
+async fn a_dead_connection_retires_longer_idle_ones() {
     let gate = Gate::new();
     let held = gate.clone();
     let upstream = Upstream::start(move |request| match request.nth {
@@ -171,7 +215,7 @@ async fn bytes_that_nobody_asked_for_retire_the_connection() {
 }
 
 #[tokio::test]
-async fn bytes_behind_an_answer_never_become_the_next_answer() {
+async fn stray_bytes_never_become_the_next_answer() {
     let evil = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
     let upstream = Upstream::start(move |_| Reply::ok("good").write(evil)).await;
     let stack = Stack::new(&upstream, &cap(1));

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use support::{Stack, cap, fetch, get, request};
+use support::{Stack, cap, fetch, get, holding, request};
 use tokio::runtime::Handle;
 use tollgate_testing::{Connector, Gate, Reply, Upstream, eventually};
 use tower::{Layer, ServiceExt};
@@ -19,7 +19,7 @@ fn alive() -> usize {
 
 /// The connections are in memory: the upstream has a task for each, too.
 #[tokio::test(start_paused = true)]
-async fn there_is_one_task_for_the_clocks_and_none_when_there_is_nothing_to_time() {
+async fn one_task_keeps_the_clocks_of_all_origins() {
     let gate = Gate::new();
     let held = gate.clone();
     let upstream = Upstream::start(move |_| Reply::ok("ok").when(&held)).await;
@@ -50,14 +50,9 @@ async fn there_is_one_task_for_the_clocks_and_none_when_there_is_nothing_to_time
 }
 
 #[tokio::test]
-async fn dropping_the_client_in_the_middle_leaves_no_task_and_no_socket() {
+async fn dropping_everything_midway_leaks_no_task_or_socket() {
     let gate = Gate::new();
-    let held = gate.clone();
-    let upstream = Upstream::start(move |request| match &*request.target {
-        "/held" => Reply::ok("ok").when(&held),
-        _ => Reply::ok("ok"),
-    })
-    .await;
+    let upstream = holding(&gate).await;
     let idle = alive();
     let Stack {
         pool, connector, ..
@@ -98,12 +93,14 @@ async fn nothing_is_dialled_after_the_demand_is_gone() {
     }
     drop(gone);
     stack
-        .settled(|s| s.in_flight + s.queued + s.connecting == 0)
+        .settled(|s| {
+            s.in_flight + s.queued + s.connecting == 0 && s.opened == s.closed + s.open as u64
+        })
         .await;
-    // The calls that were on their way have taken their connections along: what is left is the
-    // server's listener and the pool's one task.
-    eventually(|| alive() == 2).await;
     upstream.settled(|stats| stats.live == stats.idle).await;
+    // The server's listener and the pool's one task; and two for each connection that took in the
+    // answer of a call that had left.
+    eventually(|| alive() == 2 + 2 * upstream.live()).await;
     let (accepted, tasks) = (upstream.accepted(), alive());
     for _ in 0..50 {
         tokio::time::sleep(Duration::from_millis(100)).await;

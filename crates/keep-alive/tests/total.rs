@@ -14,7 +14,7 @@ use http::{Request, Uri};
 use http_body_util::Empty;
 use support::{LONG, cap, fetch, request};
 use tollgate_core::CloseReason;
-use tollgate_keep_alive::{KeepAlive, KeepAliveLayer, KeepAliveOrigin, OriginStats};
+use tollgate_keep_alive::{KeepAlive, KeepAliveLayer, KeepAliveOrigin, OriginStats, TotalLimit};
 use tollgate_testing::{Connector, Reply, Upstream, within};
 use tower::{Layer, ServiceExt};
 
@@ -44,7 +44,7 @@ async fn four_to_a(upstream: &Upstream) -> (KeepAlive, Connector, Vec<KeepAliveO
 
 /// Each connection that fell idle while another was still closing was once closed too.
 #[tokio::test]
-async fn one_connection_is_closed_for_one_who_waits_and_not_more() {
+async fn one_waiter_reclaims_only_one_connection() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let (pool, connector, mut held) = four_to_a(&upstream).await;
     held.pop();
@@ -70,8 +70,32 @@ async fn no_connection_is_closed_for_one_who_left() {
     assert_eq!((reclaimed(&pool), connector.stats().calls), (0, 4));
 }
 
+/// A warm-up that waited for a place was once given one before a request that came later, at a dial for
+/// both.
 #[tokio::test]
-async fn two_who_wait_are_made_room_for_by_two() {
+async fn a_warm_up_waits_behind_every_request() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let (pool, connector, mut held) = four_to_a(&upstream).await;
+    pool.warm(&B.parse().unwrap(), 1).unwrap();
+    let mut waiter = Box::pin(pool.clone().oneshot(request("GET", &Uri::from_static(A))));
+    assert!(waiter.as_mut().now_or_never().is_none());
+    held.pop();
+    let answer = within(LONG, waiter).await.unwrap();
+    assert_eq!((reclaimed(&pool), connector.stats().calls), (0, 4));
+    drop(answer);
+    drop(held);
+    let warmed = || pool.stats(&B.parse().unwrap()).unwrap().open == 1;
+    within(LONG, async {
+        while !warmed() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!((reclaimed(&pool), connector.stats().calls), (1, 5));
+}
+
+#[tokio::test]
+async fn two_waiters_reclaim_two_connections() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let (pool, connector, held) = four_to_a(&upstream).await;
     let mut waiters = [B, C].map(|uri| {
@@ -90,7 +114,7 @@ async fn two_who_wait_are_made_room_for_by_two() {
 }
 
 #[tokio::test]
-async fn a_full_total_closes_an_idle_connection_of_another_origin_at_once() {
+async fn a_full_total_reclaims_another_origins_idle_connection() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let connector = Connector::tcp(upstream.addr());
     let pool = KeepAliveLayer::new()
@@ -110,7 +134,7 @@ async fn a_full_total_closes_an_idle_connection_of_another_origin_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_origins_under_a_total_of_eight_all_finish_with_two_of_them_saturated() {
+async fn twenty_origins_finish_beside_two_saturated_ones() {
     const TOTAL: usize = 8;
     let delay = Duration::from_millis(2);
     let upstream = Upstream::builder()
@@ -154,4 +178,69 @@ async fn twenty_origins_under_a_total_of_eight_all_finish_with_two_of_them_satur
         starved < Duration::from_secs(5),
         "a small origin waited {starved:?}"
     );
+}
+
+/// Two pools under one limit, over one connector.
+fn two_pools(upstream: &Upstream, max: usize) -> (KeepAlive, KeepAlive, Connector) {
+    let connector = Connector::tcp(upstream.addr());
+    let layer = KeepAliveLayer::new().total_limit(TotalLimit::new(NonZeroUsize::new(max).unwrap()));
+    let (one, other) = (
+        layer.layer(connector.clone()),
+        layer.layer(connector.clone()),
+    );
+    (one, other, connector)
+}
+
+#[tokio::test]
+async fn a_shared_limit_of_one_serves_both_pools() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let (one, other, connector) = two_pools(&upstream, 1);
+    let (a, b) = (Uri::from_static(A), Uri::from_static(B));
+    for _ in 0..3 {
+        for (pool, uri) in [(&one, &a), (&other, &a), (&one, &b), (&other, &b)] {
+            within(LONG, fetch(pool, uri)).await.unwrap();
+        }
+    }
+    assert_eq!(connector.stats().peak_live, 1);
+    assert_eq!(reclaimed(&one) + reclaimed(&other), 11);
+}
+
+#[tokio::test]
+async fn pools_under_one_limit_open_no_more_together() {
+    const TOTAL: usize = 4;
+    let delay = Duration::from_millis(2);
+    let upstream = Upstream::start(move |_| Reply::ok("ok").after(delay)).await;
+    let (one, other, connector) = two_pools(&upstream, TOTAL);
+    let callers = (0..40).map(|caller| {
+        let pool = if caller % 2 == 0 { &one } else { &other }.clone();
+        let uri = if caller % 4 < 2 { A } else { B };
+        tokio::spawn(async move {
+            for _ in 0..10 {
+                fetch(&pool, &Uri::from_static(uri)).await.unwrap();
+            }
+        })
+    });
+    for caller in within(LONG, join_all(callers)).await {
+        caller.unwrap();
+    }
+    assert!(
+        connector.stats().peak_live <= TOTAL,
+        "{:?}",
+        connector.stats()
+    );
+}
+
+/// The place of a pool that is gone is the other's.
+#[tokio::test]
+async fn a_closed_pool_passes_its_places_on() {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let (one, other, connector) = two_pools(&upstream, 1);
+    let held = one.clone().oneshot(request("GET", &Uri::from_static(A)));
+    let held = held.await.unwrap();
+    let mut waiter = Box::pin(other.clone().oneshot(request("GET", &Uri::from_static(A))));
+    assert!(waiter.as_mut().now_or_never().is_none());
+    one.close();
+    drop((one, held));
+    within(LONG, waiter).await.unwrap();
+    assert_eq!(connector.stats().peak_live, 1);
 }

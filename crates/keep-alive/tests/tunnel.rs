@@ -4,19 +4,17 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Empty;
-use support::ears::{Ears, Told};
 use support::{LONG, Stack, cap, fetch, read, send};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tollgate_core::CloseReason;
 use tollgate_keep_alive::KeepAliveBody;
 use tollgate_testing::upstream::Step;
-use tollgate_testing::{Reply, Upstream, within};
+use tollgate_testing::{Recorded, Recorder, Reply, Upstream, within};
 
 fn upgrade(upstream: &Upstream, path: &str) -> Request<Empty<Bytes>> {
     Request::get(upstream.uri(path))
@@ -57,7 +55,7 @@ async fn upstream() -> Upstream {
 }
 
 #[tokio::test]
-async fn an_upgrade_holds_the_lease_until_the_tunnel_is_dropped() {
+async fn an_upgrade_holds_its_lease_until_dropped() {
     let upstream = upstream().await;
     let stack = Stack::new(&upstream, &cap(1));
     let response = send(&stack.pool, upgrade(&upstream, "/chat"))
@@ -68,7 +66,7 @@ async fn an_upgrade_holds_the_lease_until_the_tunnel_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_tunnel_by_connect_holds_the_lease_until_it_is_dropped() {
+async fn a_connect_tunnel_holds_its_lease_until_dropped() {
     let upstream = upstream().await;
     let stack = Stack::new(&upstream, &cap(1));
     let request = Request::connect(upstream.uri("/"))
@@ -82,7 +80,7 @@ async fn a_tunnel_by_connect_holds_the_lease_until_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_response_to_an_upgrade_that_nobody_takes_frees_the_place() {
+async fn an_upgrade_not_taken_frees_its_place() {
     let upstream = upstream().await;
     let stack = Stack::new(&upstream, &cap(1));
     let response = send(&stack.pool, upgrade(&upstream, "/chat"))
@@ -107,27 +105,30 @@ async fn a_declined_upgrade_leaves_the_connection_in_use() {
 
 /// The lease of a tunnel once ended without a word: a gauge of what is in flight never came down.
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_tunnel_is_the_end_of_its_lease_for_an_observer_too() {
+async fn a_tunnel_releases_its_lease_at_its_end() {
     const TALK: Duration = Duration::from_secs(5);
     for taken in [true, false] {
-        let (upstream, ears) = (upstream().await, Arc::new(Ears::default()));
-        let stack = Stack::in_memory(&upstream, &cap(1).observer(ears.clone()));
+        let (upstream, recorder) = (upstream().await, Recorder::of_pool());
+        let stack = Stack::in_memory(&upstream, &cap(1).observer(recorder.clone()));
         let call = send(&stack.pool, upgrade(&upstream, "/chat"));
         let response = call.await.unwrap();
         if taken {
             let tunnel = hyper::upgrade::on(response).await.unwrap();
             tokio::time::sleep(TALK).await;
-            assert_eq!(ears.held(), [], "it lasts as long as the tunnel");
+            assert!(recorder.seen().iter().all(|seen| seen.name() != "Released"));
             drop(tunnel);
         } else {
             drop(response);
         }
         stack.connector.settled(|stats| stats.live == 0).await;
-        let told = ears.take();
-        let closed = Told::Closed(1, CloseReason::Upgraded, 1);
-        assert_eq!(told[told.len() - 2..], [Told::Released, closed]);
-        let granted = told.iter().filter(|told| told.name() == "Granted");
-        assert_eq!((granted.count(), ears.held().len()), (1, 1));
-        assert!(!taken || ears.held()[0] >= TALK, "{:?}", ears.held());
+        let seen = recorder.take();
+        let closed = Recorded::Closed(1, CloseReason::Upgraded, 1);
+        let [.., Recorded::Released(held), last] = &seen[..] else {
+            panic!("{seen:?}");
+        };
+        assert_eq!(*last, closed);
+        assert!(!taken || *held >= TALK, "{held:?}");
+        let of = |name| seen.iter().filter(|seen| seen.name() == name).count();
+        assert_eq!((of("Granted"), of("Released")), (1, 1));
     }
 }

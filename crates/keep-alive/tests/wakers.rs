@@ -38,7 +38,7 @@ async fn at_rest(stack: &Stack) {
 }
 
 #[tokio::test]
-async fn whoever_gives_a_lease_back_is_not_hurt_and_the_lease_is_not_lost() {
+async fn a_panicking_waker_loses_no_lease() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     for collects in [true, false] {
         let stack = Stack::new(&upstream, &cap(1));
@@ -57,7 +57,7 @@ async fn whoever_gives_a_lease_back_is_not_hurt_and_the_lease_is_not_lost() {
 
 /// A place that falls free wakes whoever waits longest under a total cap, of another origin.
 #[tokio::test]
-async fn the_end_of_a_connection_is_told_and_its_place_passed_on() {
+async fn a_closed_connections_place_wakes_another_origin() {
     let upstream = Upstream::start(|_| Reply::ok("ok").closing()).await;
     let layer = cap(1).max_connections_total(NonZeroUsize::MIN);
     let stack = Stack::new(&upstream, &layer);

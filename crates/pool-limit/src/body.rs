@@ -6,12 +6,12 @@ use std::task::{Context, Poll, ready};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::waiter::PoolLimitPermit;
+use crate::waiter::{Exchange, PoolLimitPermit};
 
 pin_project! {
     /// A response body that holds its request's place until it ends, fails or is dropped.
     ///
-    /// It ends with the frame after which it says so
+    /// It ends with the frame after which it is at its end
     /// ([`is_end_stream`](Body::is_end_stream)), so a caller that stops reading there holds
     /// nothing. One that keeps an unread body holds the place as long as it keeps it.
     #[derive(Debug)]
@@ -24,8 +24,15 @@ pin_project! {
 }
 
 impl<B: Body> PoolLimitBody<B> {
-    pub(crate) fn new(inner: B, permit: PoolLimitPermit) -> Self {
-        let permit = (!inner.is_end_stream()).then_some(permit);
+    pub(crate) fn new(inner: B, mut permit: PoolLimitPermit) -> Self {
+        let ended = inner.is_end_stream();
+        // No frame will come to end an empty body: it is whole as it is.
+        permit.set(if ended {
+            Exchange::Whole
+        } else {
+            Exchange::Awaited
+        });
+        let permit = (!ended).then_some(permit);
         Self { inner, permit }
     }
 }
@@ -46,7 +53,7 @@ impl<B> PoolLimitBody<B> {
         self.inner
     }
 
-    /// Whether it holds a place.
+    /// Returns true if it holds a place.
     pub const fn holds_place(&self) -> bool {
         self.permit.is_some()
     }
@@ -62,8 +69,15 @@ impl<B: Body> Body for PoolLimitBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.inner.as_mut().poll_frame(cx));
-        if !matches!(frame, Some(Ok(_))) || this.inner.is_end_stream() {
-            drop(this.permit.take());
+        let broken = matches!(frame, Some(Err(_)));
+        let ended = !matches!(frame, Some(Ok(_))) || this.inner.is_end_stream();
+        // Before the frame is handed on: a caller that stops at the last one would hold the place.
+        if ended && let Some(mut permit) = this.permit.take() {
+            permit.set(if broken {
+                Exchange::Broken
+            } else {
+                Exchange::Whole
+            });
         }
         Poll::Ready(frame)
     }

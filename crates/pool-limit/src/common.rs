@@ -1,6 +1,5 @@
-//! What all keys of one limit share: who is told of what. No Tower in here.
+//! The state that all keys of one limit share: the observer and the waiters. No Tower in here.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,12 +13,13 @@ use tollgate_core::{Event, Observer, Origin};
 /// The origin under which requests that do not say where they go are reported to an observer.
 pub const UNKNOWN_ORIGIN: &str = "unknown://unknown";
 
-/// What all keys of one limit share.
+/// The state that all keys of one limit share.
 #[derive(Default)]
 pub(crate) struct Common {
     pub(crate) observer: Option<Arc<dyn Observer>>,
     freed: Arc<Notify>,
-    /// How many listen to `freed`, so that a release with no listener touches nothing shared.
+    /// The number that listen to `freed`, so that a release with no listener touches nothing
+    /// shared.
     watchers: AtomicUsize,
 }
 
@@ -53,7 +53,7 @@ impl Common {
 
     pub(crate) fn emit(&self, event: &Event<'_>) {
         if let Some(observer) = &self.observer {
-            observer.on_event(event);
+            let _reported = event.report_to(observer.as_ref());
         }
     }
 }
@@ -75,15 +75,6 @@ impl Future for Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.common.watchers.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// In a drop during a panic, a second panic of an observer would abort the process.
-pub(crate) fn quietly(emit: impl FnOnce()) {
-    if std::thread::panicking() {
-        drop(catch_unwind(AssertUnwindSafe(emit)));
-    } else {
-        emit();
     }
 }
 

@@ -6,147 +6,126 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 use std::{fmt, io};
 
-use tollgate_admission::Refusal;
-use tollgate_core::{BoxError, Origin, RefuseReason};
+use tollgate_admission::{Late, Refusal};
+use tollgate_core::{Origin, RefuseReason};
 
-/// The limit was reached and as many requests were waiting as may. Nothing was sent.
-#[derive(Clone, Debug)]
-pub struct PoolFull {
-    origin: Option<Origin>,
-    limit: usize,
-    ahead: usize,
-}
-
-impl PoolFull {
-    /// Where the request was going, if it says.
-    pub const fn origin(&self) -> Option<&Origin> {
-        self.origin.as_ref()
-    }
-
-    /// How many requests may be in flight.
-    pub const fn limit(&self) -> usize {
-        self.limit
-    }
-
-    /// How many were waiting.
-    pub const fn ahead(&self) -> usize {
-        self.ahead
-    }
-
-    /// How long it waited: not at all.
-    pub const fn waited(&self) -> Duration {
-        Duration::ZERO
-    }
-}
-
-impl fmt::Display for PoolFull {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} are in flight{} and {} wait, which is as many as may; shed load, raise the limit \
-             or raise max_waiting",
-            self.limit,
-            To(self.origin.as_ref()),
-            self.ahead
-        )
-    }
-}
-
-impl Error for PoolFull {}
-
-/// No place fell free within the acquire timeout. Nothing was sent.
+/// A request got no place, of the kind that [`kind`](Self::kind) has. Nothing was sent.
 ///
-/// Its source is an [`io::Error`] of kind [`TimedOut`](io::ErrorKind::TimedOut).
+/// The source of a [`QueueTimeout`](PoolLimitErrorKind::QueueTimeout) is an [`io::Error`] of kind
+/// [`TimedOut`](io::ErrorKind::TimedOut).
 #[derive(Debug)]
-pub struct AcquireTimedOut {
+pub struct PoolLimitError {
+    kind: PoolLimitErrorKind,
     origin: Option<Origin>,
     limit: usize,
     ahead: usize,
     waited: Duration,
-    source: io::Error,
+    late: Option<Late>,
+    /// The end of the chain of sources, for classifiers that look for the kind.
+    timed_out: Option<io::Error>,
 }
 
-impl AcquireTimedOut {
-    /// Where the request was going, if it says.
+/// The kind of a [`PoolLimitError`], by the names of the keep-alive pool's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PoolLimitErrorKind {
+    /// The limit was reached and as many requests were waiting as may.
+    QueueFull,
+    /// No place fell free within the acquire timeout, or in time for the request to be served within
+    /// its own limit.
+    QueueTimeout,
+    /// The limit was closed through its handle.
+    Closed,
+}
+
+impl PoolLimitError {
+    pub(crate) fn new(refusal: &Refusal<Infallible>, origin: Option<Origin>, limit: usize) -> Self {
+        let kind = match refusal.reason {
+            RefuseReason::QueueFull => PoolLimitErrorKind::QueueFull,
+            RefuseReason::QueueTimeout => PoolLimitErrorKind::QueueTimeout,
+            _ => PoolLimitErrorKind::Closed,
+        };
+        let timed_out = kind == PoolLimitErrorKind::QueueTimeout;
+        Self {
+            kind,
+            origin,
+            limit,
+            ahead: refusal.ahead,
+            waited: refusal.waited,
+            late: refusal.late,
+            timed_out: timed_out.then(|| io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Returns the kind.
+    pub const fn kind(&self) -> PoolLimitErrorKind {
+        self.kind
+    }
+
+    /// Returns the request's origin, if it has one.
     pub const fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
     }
 
-    /// How many requests may be in flight.
+    /// Returns the number of requests that may be in flight.
     pub const fn limit(&self) -> usize {
         self.limit
     }
 
-    /// How many were waiting before it when it came.
+    /// Returns the number that were waiting before it when it came.
     pub const fn ahead(&self) -> usize {
         self.ahead
     }
 
-    /// How long it waited.
+    /// Returns the time that it waited.
     pub const fn waited(&self) -> Duration {
         self.waited
     }
+
+    /// The time left and the time needed, if the request was refused before its limit because it
+    /// would have been late.
+    pub const fn would_be_late(&self) -> Option<Late> {
+        self.late
+    }
 }
 
-impl fmt::Display for AcquireTimedOut {
+impl fmt::Display for PoolLimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "waited {:?} for one of {} places{}, with {} ahead; the peer is slow, bodies are held \
-             open, or the limit is too low",
-            self.waited,
-            self.limit,
-            To(self.origin.as_ref()),
-            self.ahead
-        )
-    }
-}
-
-impl Error for AcquireTimedOut {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.source)
-    }
-}
-
-/// The limit was closed through its handle. Nothing was sent.
-#[derive(Clone, Debug)]
-pub struct Closed {
-    origin: Option<Origin>,
-    limit: usize,
-    ahead: usize,
-    waited: Duration,
-}
-
-impl Closed {
-    /// Where the request was going, if it says.
-    pub const fn origin(&self) -> Option<&Origin> {
-        self.origin.as_ref()
-    }
-
-    /// How many requests were allowed in flight.
-    pub const fn limit(&self) -> usize {
-        self.limit
-    }
-
-    /// How many were waiting before it when it came.
-    pub const fn ahead(&self) -> usize {
-        self.ahead
-    }
-
-    /// How long it waited.
-    pub const fn waited(&self) -> Duration {
-        self.waited
-    }
-}
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            limit,
+            ahead,
+            waited,
+            ..
+        } = self;
         let to = To(self.origin.as_ref());
-        write!(f, "no new requests{to}: the limit was closed for shutdown")
+        match (self.kind, self.late) {
+            (PoolLimitErrorKind::QueueFull, _) => write!(
+                f,
+                "{limit} are in flight{to} and {ahead} wait, which is as many as may; shed load, raise \
+                 the limit or raise max_waiting"
+            ),
+            (PoolLimitErrorKind::QueueTimeout, Some(Late { left, typical, .. })) => write!(
+                f,
+                "would be late{to}: {left:?} of its limit left after waiting {waited:?}, and an \
+                 exchange takes {typical:?}; shed load, raise the limit or allow more time"
+            ),
+            (PoolLimitErrorKind::QueueTimeout, None) => write!(
+                f,
+                "waited {waited:?} for one of {limit} places{to}, with {ahead} ahead; the peer is slow, \
+                 bodies are held open, or the limit is too low"
+            ),
+            (PoolLimitErrorKind::Closed, _) => {
+                write!(f, "no new requests{to}: the limit was closed for shutdown")
+            }
+        }
     }
 }
 
-impl Error for Closed {}
+impl Error for PoolLimitError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.timed_out.as_ref().map(|error| error as _)
+    }
+}
 
 /// A limit of zero: it would let nothing through, and it never means "unlimited".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,12 +160,12 @@ impl StillInFlight {
         Self { in_flight, waited }
     }
 
-    /// How many were in flight.
+    /// Returns the number that were in flight.
     pub const fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// How long they were waited for.
+    /// Returns the time that they were waited for.
     pub const fn waited(&self) -> Duration {
         self.waited
     }
@@ -209,33 +188,5 @@ struct To<'a>(Option<&'a Origin>);
 impl fmt::Display for To<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |origin| write!(f, " to {origin}"))
-    }
-}
-
-pub(crate) fn refused(
-    refusal: &Refusal<Infallible>,
-    origin: Option<Origin>,
-    limit: usize,
-) -> BoxError {
-    let &Refusal { waited, ahead, .. } = refusal;
-    match refusal.reason {
-        RefuseReason::Full => Box::new(PoolFull {
-            origin,
-            limit,
-            ahead,
-        }),
-        RefuseReason::TimedOut => Box::new(AcquireTimedOut {
-            origin,
-            limit,
-            ahead,
-            waited,
-            source: io::ErrorKind::TimedOut.into(),
-        }),
-        _ => Box::new(Closed {
-            origin,
-            limit,
-            ahead,
-            waited,
-        }),
     }
 }

@@ -8,19 +8,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep_until};
-use tollgate_core::{BoxError, HasOrigin};
+use tollgate_admission::Demand;
+use tollgate_core::{BoxError, Deadline, HasOrigin, Timer};
 use tower_service::Service;
 
 use crate::release::PermitUntil;
 use crate::slot::{Admitted, Slot};
-use crate::waiter::{PoolLimitPermit, Waiter};
+use crate::waiter::{Exchange, PoolLimitPermit, Waiter};
 
 pin_project! {
     /// One request on its way through a [`PoolLimit`](crate::PoolLimit).
     ///
-    /// Nothing is asked for before the first poll. Dropping it at any time leaves no trace: one
-    /// that waits leaves the queue, a place reserved for it goes to the next, and one in flight
+    /// Nothing is asked for before the first poll. Dropping it at any time undoes it: one
+    /// that waits is cancelled, a place reserved for it goes to the next, and one in flight
     /// gives its place back after the service's own future was dropped.
     #[must_use = "futures do nothing unless polled"]
     pub struct PoolLimitFuture<S, Req, U>
@@ -43,8 +43,7 @@ pin_project! {
         // Waiting -> Readying
         Waiting {
             waiter: Waiter,
-            #[pin]
-            sleep: Option<Sleep>,
+            timer: Timer,
         },
         // Readying -> Calling
         Readying {
@@ -59,7 +58,7 @@ pin_project! {
     }
 }
 
-/// What one step of a [`PoolLimitFuture`] leads to.
+/// The result of one step of a [`PoolLimitFuture`].
 enum Step<F, U, T> {
     Enter(Stage<F, U>),
     End(Result<T, BoxError>),
@@ -85,25 +84,35 @@ where
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step<S::Future, U, U::Response>> {
         let this = self.project();
         let origin = || this.call.as_ref().and_then(|(_, request)| request.origin());
+        let demand = |now| {
+            let request = this.call.as_ref().map(|(_, request)| request);
+            let limits = request.map(HasOrigin::limits).unwrap_or_default();
+            let deadline = request.and_then(HasOrigin::deadline);
+            Demand::new()
+                .hard_deadline(deadline.map(Deadline::instant))
+                .ends_at(limits.answer_by(now))
+        };
         Poll::Ready(match this.stage.project() {
-            StageProj::Start => match this.slot.admit(origin) {
+            // At the first poll and not in `call`: a future that is never polled would wait in the
+            // line, and be served.
+            StageProj::Start => match this.slot.admit(demand, origin) {
                 Admitted::Granted(permit) => Step::granted(permit),
                 Admitted::Waiting(waiter) => {
-                    let sleep = waiter.deadline().map(sleep_until);
-                    Step::Enter(Stage::Waiting { waiter, sleep })
+                    let timer = Timer::new();
+                    Step::Enter(Stage::Waiting { waiter, timer })
                 }
                 Admitted::Refused(refusal) => Step::End(Err(this.slot.error(&refusal, origin))),
             },
-            StageProj::Waiting { waiter, mut sleep } => loop {
+            StageProj::Waiting { waiter, timer } => loop {
                 match waiter.poll(cx) {
                     Poll::Ready(Ok(permit)) => break Step::granted(permit),
                     Poll::Ready(Err(refusal)) => {
                         break Step::End(Err(this.slot.error(&refusal, origin)));
                     }
-                    // At the deadline the queue is asked once more, which then answers: a place
-                    // that fell free in the same moment wins.
-                    Poll::Pending => match sleep.as_mut().as_pin_mut() {
-                        Some(sleep) => ready!(sleep.poll(cx)),
+                    // At the deadline the queue is asked once more, which then answers, or names a
+                    // later one: a place that fell free in the same moment wins.
+                    Poll::Pending => match waiter.deadline() {
+                        Some(deadline) => ready!(timer.poll_until(deadline, cx)),
                         None => return Poll::Pending,
                     },
                 }
@@ -115,6 +124,8 @@ where
                     return Poll::Ready(Step::End(Err(error.into())));
                 }
                 let (mut service, request) = this.call.take().expect("it is called once");
+                // The call first: if it panics, the permit is still the stage's, and goes back with
+                // it.
                 let future = ReservedFuture::new(service.call(request), permit.take());
                 Step::Enter(Stage::Calling { future })
             }
@@ -148,6 +159,8 @@ where
             match step {
                 Step::Enter(next) => stage.set(next),
                 Step::End(result) => {
+                    // Before the result is out: a place in the line, or the service's own future,
+                    // ends with the stage.
                     stage.set(Stage::Done);
                     return Poll::Ready(result);
                 }
@@ -187,7 +200,11 @@ pin_project! {
 }
 
 impl<F, U> ReservedFuture<F, U> {
-    pub(crate) const fn new(future: F, permit: Option<PoolLimitPermit>) -> Self {
+    pub(crate) fn new(future: F, mut permit: Option<PoolLimitPermit>) -> Self {
+        if let Some(permit) = &mut permit {
+            // From here on a drop means that the caller has left, which the queue learns from.
+            permit.set(Exchange::Awaited);
+        }
         Self {
             future,
             permit,
@@ -207,7 +224,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(this.future.poll(cx));
-        let permit = this.permit.take().expect("it is ready once");
+        let mut permit = this.permit.take().expect("it is ready once");
+        // Unless what holds it from here on knows better: an exchange of unknown end teaches
+        // nothing.
+        permit.set(Exchange::Broken);
         Poll::Ready(match result {
             Ok(response) => Ok(U::hold(response, permit)),
             Err(error) => Err(error.into()),

@@ -1,29 +1,38 @@
 //! The handle on a service's limits.
 
+use std::fmt;
 use std::hash::Hash;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
-use tollgate_admission::GateStats;
-use tollgate_core::Origin;
+use tokio::time::Instant;
+use tollgate_admission::{GateStats, RESERVED_FOR};
+use tollgate_core::{Origin, Timer};
 
 use crate::error::{StillInFlight, ZeroLimit};
-use crate::keys::{PerKey, PerOrigin, Scheme};
 use crate::limiter::Limiter;
 
-/// What an [`Instant`] can be moved by without fear of overflow; nobody waits that long.
+/// A time by which an [`Instant`] can be moved without fear of overflow; no wait is as long.
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// Gauges and counters of a [`PoolLimit`](crate::PoolLimit), and a way to change and end it.
 ///
-/// It keeps the limits alive, not the service.
-#[derive(Debug)]
-pub struct PoolLimitHandle<K: Scheme = PerOrigin> {
-    limiter: Arc<Limiter<K>>,
+/// `Q` is the key that each limit has: the origin, what your function makes of a request, or nothing. It
+/// keeps the limits alive, not the service.
+pub struct PoolLimitHandle<Q = Origin> {
+    limiter: Arc<Limiter<Q>>,
 }
 
-impl<K: Scheme> Clone for PoolLimitHandle<K> {
+impl<Q> fmt::Debug for PoolLimitHandle<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolLimitHandle")
+            .field("total", &self.total())
+            .finish()
+    }
+}
+
+impl<Q> Clone for PoolLimitHandle<Q> {
     fn clone(&self) -> Self {
         Self {
             limiter: Arc::clone(&self.limiter),
@@ -31,8 +40,8 @@ impl<K: Scheme> Clone for PoolLimitHandle<K> {
     }
 }
 
-impl<K: Scheme> PoolLimitHandle<K> {
-    pub(crate) const fn new(limiter: Arc<Limiter<K>>) -> Self {
+impl<Q> PoolLimitHandle<Q> {
+    pub(crate) const fn new(limiter: Arc<Limiter<Q>>) -> Self {
         Self { limiter }
     }
 
@@ -61,13 +70,14 @@ impl<K: Scheme> PoolLimitHandle<K> {
         Ok(())
     }
 
-    /// Refuses all who wait and all who come from now on, with [`Closed`](crate::Closed). What is in
-    /// flight goes on.
+    /// Refuses all requests that wait and all that come from now on, with
+    /// [`PoolLimitErrorKind::Closed`](crate::PoolLimitErrorKind::Closed). What is in flight goes on.
     pub fn close(&self) {
         self.limiter.close();
     }
 
-    /// Closes, and waits until nothing is in flight, at most for `within`.
+    /// Closes, and waits until nothing is in flight, at most for `within`. A place that is reserved for a
+    /// caller that does not poll is taken back after 250 ms.
     ///
     /// Cancel safe: dropped, it has closed (once polled) and waits no longer.
     ///
@@ -79,6 +89,7 @@ impl<K: Scheme> PoolLimitHandle<K> {
         let started = Instant::now();
         let empty = async {
             loop {
+                // Before the look: a release between the look and the wait would go unnoticed.
                 let freed = self.limiter.common().watch();
                 if self.total().in_flight == 0 {
                     return;
@@ -86,11 +97,19 @@ impl<K: Scheme> PoolLimitHandle<K> {
                 freed.await;
             }
         };
+        let mut empty = pin!(empty);
         let end = started.checked_add(within).unwrap_or(started + FOREVER);
-        let in_time = timeout_at(end, empty).await;
+        let lapse = started + RESERVED_FOR;
+        let mut in_time = Timer::until(end.min(lapse), &mut empty).await;
+        if in_time.is_none() && lapse < end {
+            // None is reserved behind the close: what is not collected by now has lapsed, and its
+            // callers may never poll.
+            self.limiter.lapse();
+            in_time = Timer::until(end, empty).await;
+        }
         // The last one may have ended in the moment in which the time did.
         match self.total().in_flight {
-            in_flight @ 1.. if in_time.is_err() => {
+            in_flight @ 1.. if in_time.is_none() => {
                 Err(StillInFlight::new(in_flight, started.elapsed()))
             }
             _ => Ok(()),
@@ -98,24 +117,25 @@ impl<K: Scheme> PoolLimitHandle<K> {
     }
 }
 
-impl PoolLimitHandle<PerOrigin> {
+impl PoolLimitHandle {
     /// The gauges and counters of one origin; `None` if there was no request to it, or it has been
     /// forgotten since.
     pub fn origin(&self, origin: &Origin) -> Option<GateStats> {
-        Some(self.limiter.find(origin)?.stats())
+        self.key(origin)
     }
 
     /// Every origin that is remembered, in no order.
     pub fn origins(&self) -> Vec<(Origin, GateStats)> {
-        self.limiter.keys()
+        self.keys()
     }
 }
 
-impl<Q: Eq + Hash, F> PoolLimitHandle<PerKey<Q, F>> {
+impl<Q: Eq + Hash> PoolLimitHandle<Q> {
     /// The gauges and counters of one key; `None` if there was no request with it, or it has been
     /// forgotten since.
     pub fn key(&self, key: &Q) -> Option<GateStats> {
-        Some(self.limiter.find(key)?.stats())
+        let slot = self.limiter.find(key, |known| known == key)?;
+        Some(slot.stats())
     }
 
     /// Every key that is remembered, in no order.

@@ -1,17 +1,17 @@
-//! Configuration.
+//! The layer and its options.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_admission::GateConfig;
-use tollgate_core::Observer;
+use tollgate_admission::{Discipline, GateConfig};
+use tollgate_core::{Observer, Origin};
 use tower_layer::Layer;
 
 use crate::common::Common;
 use crate::error::ZeroLimit;
-use crate::keys::{PerKey, PerOrigin, Scheme, WholeService};
+use crate::keys::{Keyed, PerKey, PerOrigin, WholeService};
 use crate::limiter::Limiter;
 use crate::release::{BodyEnd, Head};
 use crate::reserving::ReservingPoolLimitLayer;
@@ -30,10 +30,9 @@ use crate::service::PoolLimit;
 ///     .acquire_timeout(Duration::from_secs(1));
 /// # Ok::<_, tollgate_pool_limit::ZeroLimit>(())
 /// ```
-#[derive(Clone)]
-pub struct PoolLimitLayer<K = PerOrigin, U = BodyEnd> {
-    scheme: K,
-    until: PhantomData<fn() -> U>,
+pub struct PoolLimitLayer<Q = Origin, F = PerOrigin, U = BodyEnd> {
+    rule: F,
+    types: PhantomData<fn() -> (Q, U)>,
     config: GateConfig,
     observer: Option<Arc<dyn Observer>>,
 }
@@ -50,7 +49,7 @@ impl PoolLimitLayer {
     }
 }
 
-impl<Q, F> PoolLimitLayer<PerKey<Q, F>> {
+impl<Q, F> PoolLimitLayer<Q, PerKey<F>> {
     /// At most `limit` in flight for each key that `key_of` makes of a request: a tenant, a path.
     ///
     /// The key's `Hash` and `Eq` run under a lock: they must not call the service.
@@ -74,7 +73,7 @@ impl<Q, F> PoolLimitLayer<PerKey<Q, F>> {
     }
 }
 
-impl PoolLimitLayer<WholeService> {
+impl PoolLimitLayer<(), WholeService> {
     /// At most `limit` in flight in all.
     ///
     /// # Errors
@@ -85,11 +84,11 @@ impl PoolLimitLayer<WholeService> {
     }
 }
 
-impl<K> PoolLimitLayer<K> {
-    fn new(scheme: K, limit: usize) -> Result<Self, ZeroLimit> {
+impl<Q, F> PoolLimitLayer<Q, F> {
+    fn new(rule: F, limit: usize) -> Result<Self, ZeroLimit> {
         Ok(Self {
-            scheme,
-            until: PhantomData,
+            rule,
+            types: PhantomData,
             config: GateConfig::new(ZeroLimit::check(limit)?),
             observer: None,
         })
@@ -99,18 +98,18 @@ impl<K> PoolLimitLayer<K> {
     ///
     /// For services whose responses have no body, or where the body costs the peer nothing.
     #[must_use]
-    pub fn release_at_head(self) -> PoolLimitLayer<K, Head> {
+    pub fn release_at_head(self) -> PoolLimitLayer<Q, F, Head> {
         PoolLimitLayer {
-            scheme: self.scheme,
-            until: PhantomData,
+            rule: self.rule,
+            types: PhantomData,
             config: self.config,
             observer: self.observer,
         }
     }
 }
 
-impl<K, U> PoolLimitLayer<K, U> {
-    /// How many may wait for each key. 0 means that nobody ever does. Default: 1,024, Envoy's
+impl<Q, F, U> PoolLimitLayer<Q, F, U> {
+    /// Sets the number that may wait for each key. 0 means never to queue. Default: 1,024, Envoy's
     /// `max_pending_requests`.
     #[must_use]
     pub const fn max_waiting(mut self, max_waiting: usize) -> Self {
@@ -124,14 +123,22 @@ impl<K, U> PoolLimitLayer<K, U> {
         self.max_waiting(0)
     }
 
-    /// How long each request may wait. Default: 3 s, linkerd's failfast timeout.
+    /// The time that each request may wait. Default: 3 s, linkerd's failfast timeout.
     #[must_use]
     pub const fn acquire_timeout(mut self, timeout: Duration) -> Self {
         self.config.acquire_timeout = timeout;
         self
     }
 
-    /// Tells `observer` who is queued, granted, refused and released. Default: nobody is told, and
+    /// Keeps the order first in, first out even while callers leave in numbers. Default: adaptive, see
+    /// [`Discipline`].
+    #[must_use]
+    pub const fn discipline(mut self, discipline: Discipline) -> Self {
+        self.config.discipline = discipline;
+        self
+    }
+
+    /// Reports to `observer` each request queued, granted, refused and released. Default: none, and
     /// nothing is spent on it.
     ///
     /// Requests that do not say where they go are reported under the origin
@@ -143,7 +150,7 @@ impl<K, U> PoolLimitLayer<K, U> {
     }
 }
 
-impl<U> PoolLimitLayer<WholeService, U> {
+impl<U> PoolLimitLayer<(), WholeService, U> {
     /// Waits for the place in `poll_ready`, not in the call: for [`LoadShed`], [`Balance`] and
     /// [`Buffer`] above, which act on readiness. See [`ReservingPoolLimitLayer`] for what it costs.
     ///
@@ -160,20 +167,31 @@ impl<U> PoolLimitLayer<WholeService, U> {
     }
 }
 
-impl<S, K: Scheme + Clone, U> Layer<S> for PoolLimitLayer<K, U> {
-    type Service = PoolLimit<S, K, U>;
+impl<S, Q, F: Clone, U> Layer<S> for PoolLimitLayer<Q, F, U> {
+    type Service = PoolLimit<S, Keyed<Q, F>, U>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let common = Common::new(self.observer.clone());
-        let limiter = Limiter::new(self.scheme.clone(), self.config, common);
-        PoolLimit::new(inner, Arc::new(limiter))
+        let limiter = Arc::new(Limiter::new(self.config, common));
+        PoolLimit::new(inner, Keyed::new(limiter, self.rule.clone()))
     }
 }
 
-impl<K: fmt::Debug, U> fmt::Debug for PoolLimitLayer<K, U> {
+impl<Q, F: Clone, U> Clone for PoolLimitLayer<Q, F, U> {
+    fn clone(&self) -> Self {
+        Self {
+            rule: self.rule.clone(),
+            types: PhantomData,
+            config: self.config,
+            observer: self.observer.clone(),
+        }
+    }
+}
+
+impl<Q, F: fmt::Debug, U> fmt::Debug for PoolLimitLayer<Q, F, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolLimitLayer")
-            .field("scheme", &self.scheme)
+            .field("rule", &self.rule)
             .field("config", &self.config)
             .finish_non_exhaustive()
     }

@@ -6,7 +6,7 @@
 //! hyper-util's legacy client, reqwest and a tonic channel own their connections out of sight and
 //! put no bound on them: a thousand requests at once are a thousand connections at once, or a
 //! thousand streams. [`PoolLimitLayer`] bounds the requests instead. What is over the limit waits in
-//! turn, for a limited time, in a queue that can be seen, and is told why when it is turned away.
+//! turn, for a limited time, in a queue that can be seen, and gets the reason when it is refused.
 //!
 //! It bounds requests, not sockets: after a cancelled request its place is free at once, and the
 //! client closes the connection a little later, so for a moment there can be a few sockets more.
@@ -59,7 +59,7 @@
 //! | [`per_key`](PoolLimitLayer::per_key) | those of which your function makes the same key |
 //! | [`whole_service`](PoolLimitLayer::whole_service) | all |
 //!
-//! Each service that a layer makes has limits of its own; its clones share them. A key that nobody
+//! Each service that a layer makes has limits of its own; its clones share them. A key that no request
 //! uses is forgotten, so memory is bounded by the keys in use; the totals keep what it counted.
 //!
 //! # Differences from tower's `ConcurrencyLimit`
@@ -70,7 +70,7 @@
 //! * It waits in the call, so a clone that is ready holds nothing. Tower reserves in `poll_ready`,
 //!   and an idle clone can keep a place from everybody else;
 //!   [`reserve_in_poll_ready`](PoolLimitLayer::reserve_in_poll_ready) does the same, but for
-//!   `LoadShed` leaves nothing behind where it refuses.
+//!   `LoadShed` keeps no place where it refuses.
 //! * There is a limit for each origin, a bound on the queue and a deadline for each wait, and the
 //!   limit can be changed while it runs ([`PoolLimitHandle`]).
 //!
@@ -88,22 +88,28 @@
 //! `Balance`, `Buffer`) sees nothing of it: see [`ReservingPoolLimitLayer`] for those.
 //!
 //! Order is first come, first served, by the first poll of the call. A newcomer never overtakes one
-//! who waits, and each place that falls free wakes the one caller that it is for.
+//! that waits, and each place that falls free wakes the one caller that it is for.
+//!
+//! Once callers leave in numbers the order is newest first, but for one place in four
+//! ([`Discipline`]): a place that goes to a caller about to give up costs the peer an exchange and the
+//! client below a connection, and serves nothing. A request that carries [`Limits`] (or reqwest's own
+//! timeout) is refused as soon as they leave less than a typical exchange takes. The limits are only
+//! read here; a layer below or above keeps them.
 //!
 //! # Cancel safety
 //!
 //! A call can be dropped at any time. One that was never polled has asked for nothing; one that
-//! waits leaves the queue; one to which a place was just handed passes it on to the next; one in
+//! waits is cancelled; one to which a place was just handed passes it on to the next; one in
 //! flight drops the service's own future and then gives its place back. So does a body. A panic of
-//! the service or of an observer does the same.
+//! the service does the same, and one of an observer changes nothing.
 //!
 //! # Errors
 //!
 //! | error | when | sent? |
 //! |---|---|---|
-//! | [`PoolFull`] | as many wait as may | no |
-//! | [`AcquireTimedOut`] | no place within the acquire timeout; its source is an `io::Error` of kind `TimedOut` | no |
-//! | [`Closed`] | the limit was closed through its handle | no |
+//! | [`PoolLimitError`] of kind `QueueFull` | as many wait as may | no |
+//! | … of kind `QueueTimeout` | no place within the acquire timeout, or too late for the request's own limit; its source is an `io::Error` of kind `TimedOut` | no |
+//! | … of kind `Closed` | the limit was closed through its handle | no |
 //! | [`ZeroLimit`] | a limit of 0, at construction | |
 //!
 //! They come in a [`BoxError`](tollgate_core::BoxError), found with `downcast_ref`. The service's
@@ -113,7 +119,7 @@
 //!
 //! [`PoolLimitHandle`] has gauges and counters for each key and in all ([`GateStats`]). An
 //! [`Observer`](tollgate_core::Observer) given to [`PoolLimitLayer::observer`] hears `Queued`,
-//! `Granted`, `Refused` and `Released` as they happen, outside any lock; without one nothing is
+//! `Granted`, `Refused`, `Released` and `OrderChanged` as they happen, outside any lock; without one nothing is
 //! spent on events. A `Granted` here is always `reused`: the layer sees no connections.
 
 mod body;
@@ -132,15 +138,16 @@ mod waiter;
 
 pub use body::PoolLimitBody;
 pub use common::UNKNOWN_ORIGIN;
-pub use error::{AcquireTimedOut, Closed, PoolFull, StillInFlight, ZeroLimit};
+pub use error::{PoolLimitError, PoolLimitErrorKind, StillInFlight, ZeroLimit};
 pub use future::{PoolLimitFuture, ReservedFuture};
 pub use handle::PoolLimitHandle;
-pub use keys::{LimitBy, PerKey, PerOrigin, Scheme, WholeService};
+pub use keys::{Keyed, LimitBy, PerKey, PerOrigin, WholeService};
 pub use layer::PoolLimitLayer;
 pub use release::{BodyEnd, Head, PermitUntil};
 pub use reserving::{ReservingPoolLimit, ReservingPoolLimitLayer};
 pub use service::PoolLimit;
-pub use tollgate_admission::{GateStats, Totals};
+pub use tollgate_admission::{Discipline, GateStats, Late, Totals};
+pub use tollgate_core::{Deadline, Limits};
 pub use waiter::PoolLimitPermit;
 
 #[cfg(doctest)]

@@ -3,15 +3,15 @@
 use http_body::Body;
 
 use crate::body::PoolLimitBody;
-use crate::waiter::PoolLimitPermit;
+use crate::waiter::{Exchange, PoolLimitPermit};
 
-/// Until when a request holds its place: [`BodyEnd`] or [`Head`].
+/// The end of a request's place: [`BodyEnd`] or [`Head`].
 ///
 /// Implement `PermitUntil<YourResponse>` for [`BodyEnd`] to limit a service whose response is
 /// neither an [`http::Response`] nor reqwest's: put the permit where it lives as long as the
 /// exchange.
 pub trait PermitUntil<R> {
-    /// What the caller gets.
+    /// The response that the caller gets.
     type Response;
 
     /// Ties `permit` to `response`, or drops it.
@@ -24,7 +24,7 @@ pub trait PermitUntil<R> {
 pub struct BodyEnd;
 
 /// The place is free again when the response's head has arrived, as with tower's
-/// `ConcurrencyLimit`. Works with every response type and leaves it as it is.
+/// `ConcurrencyLimit`. Works with every response type and keeps it as it is.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Head;
@@ -32,8 +32,8 @@ pub struct Head;
 impl<R> PermitUntil<R> for Head {
     type Response = R;
 
-    fn hold(response: R, permit: PoolLimitPermit) -> R {
-        drop(permit);
+    fn hold(response: R, mut permit: PoolLimitPermit) -> R {
+        permit.set(Exchange::Whole);
         response
     }
 }

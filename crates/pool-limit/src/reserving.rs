@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tollgate_admission::{GateConfig, Refusal};
+use tollgate_admission::{Demand, GateConfig, Refusal};
 use tollgate_core::{BoxError, Observer, RefuseReason};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -16,7 +16,6 @@ use tower_service::Service;
 use crate::common::{Common, Watcher};
 use crate::future::ReservedFuture;
 use crate::handle::PoolLimitHandle;
-use crate::keys::WholeService;
 use crate::limiter::Limiter;
 use crate::release::{BodyEnd, PermitUntil};
 use crate::slot::Admitted;
@@ -31,7 +30,7 @@ use crate::waiter::{PoolLimitPermit, Waiter};
 ///
 /// With `max_waiting` used up (at once with `no_queue`), `poll_ready` is pending without a place in
 /// the queue: the caller is woken when a place falls free and then tries again, in no particular
-/// order. That is the mode for a `LoadShed` above: what it sheds leaves nothing behind.
+/// order. That is the mode for a `LoadShed` above: what it sheds keeps no place.
 ///
 /// A wait in `poll_ready` has no deadline, since an error there ends the service for `Buffer` and
 /// `Balance`; the deadline is the caller's.
@@ -59,8 +58,8 @@ impl<S, U> Layer<S> for ReservingPoolLimitLayer<U> {
         let common = Common::new(self.observer.clone());
         ReservingPoolLimit {
             inner,
-            limiter: Arc::new(Limiter::new(WholeService, self.config, common)),
-            place: Place::None,
+            limiter: Arc::new(Limiter::new(self.config, common)),
+            reservation: Reservation::None,
             until: PhantomData,
         }
     }
@@ -80,13 +79,13 @@ impl<U> fmt::Debug for ReservingPoolLimitLayer<U> {
 /// Clones share the limit. A clone begins without a place, whatever the original has.
 pub struct ReservingPoolLimit<S, U = BodyEnd> {
     inner: S,
-    limiter: Arc<Limiter<WholeService>>,
-    place: Place,
+    limiter: Arc<Limiter<()>>,
+    reservation: Reservation,
     until: PhantomData<fn() -> U>,
 }
 
 /// None -> Waiting | Watching | Held; Watching -> None; Waiting -> Held; Held -> None by the call.
-enum Place {
+enum Reservation {
     None,
     Waiting(Waiter),
     Watching(Watcher),
@@ -95,7 +94,7 @@ enum Place {
 
 impl<S, U> ReservingPoolLimit<S, U> {
     /// A handle on the limit: gauges, counters, changes, shutdown.
-    pub fn handle(&self) -> PoolLimitHandle<WholeService> {
+    pub fn handle(&self) -> PoolLimitHandle<()> {
         PoolLimitHandle::new(Arc::clone(&self.limiter))
     }
 
@@ -114,41 +113,43 @@ impl<S, U> ReservingPoolLimit<S, U> {
         self.inner
     }
 
-    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_reservation(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         loop {
-            self.place = match &mut self.place {
-                Place::Held(_) => return Poll::Ready(Ok(())),
-                Place::None => match self.ask() {
-                    Ok(place) => place,
+            self.reservation = match &mut self.reservation {
+                Reservation::Held(_) => return Poll::Ready(Ok(())),
+                Reservation::None => match self.ask() {
+                    Ok(reservation) => reservation,
                     Err(refusal) => return Poll::Ready(Err(self.error(&refusal))),
                 },
-                Place::Waiting(waiter) => match ready!(waiter.poll(cx)) {
-                    Ok(permit) => Place::Held(permit),
+                Reservation::Waiting(waiter) => match ready!(waiter.poll(cx)) {
+                    Ok(permit) => Reservation::Held(permit),
                     Err(refusal) => {
-                        self.place = Place::None;
+                        // Its ticket is spent: polled once more the waiter would be pending for
+                        // ever.
+                        self.reservation = Reservation::None;
                         return Poll::Ready(Err(self.error(&refusal)));
                     }
                 },
-                Place::Watching(freed) => {
+                Reservation::Watching(freed) => {
                     ready!(Pin::new(freed).poll(cx));
-                    Place::None
+                    Reservation::None
                 }
             };
         }
     }
 
-    fn ask(&self) -> Result<Place, Refusal<Infallible>> {
+    fn ask(&self) -> Result<Reservation, Refusal<Infallible>> {
         let slot = self.limiter.shared();
-        match slot.admit(|| None) {
-            Admitted::Granted(permit) => Ok(Place::Held(permit)),
-            Admitted::Waiting(waiter) => Ok(Place::Waiting(waiter)),
-            Admitted::Refused(refusal) if refusal.reason == RefuseReason::Full => {
+        match slot.admit(|_| Demand::new(), || None) {
+            Admitted::Granted(permit) => Ok(Reservation::Held(permit)),
+            Admitted::Waiting(waiter) => Ok(Reservation::Waiting(waiter)),
+            Admitted::Refused(refusal) if refusal.reason == RefuseReason::QueueFull => {
                 let watcher = self.limiter.common().watch();
                 // A place that fell free before there was a watcher is noticed here.
                 Ok(if slot.is_full() {
-                    Place::Watching(watcher)
+                    Reservation::Watching(watcher)
                 } else {
-                    Place::None
+                    Reservation::None
                 })
             }
             Admitted::Refused(refusal) => Err(refusal),
@@ -165,7 +166,7 @@ impl<S: Clone, U> Clone for ReservingPoolLimit<S, U> {
         Self {
             inner: self.inner.clone(),
             limiter: Arc::clone(&self.limiter),
-            place: Place::None,
+            reservation: Reservation::None,
             until: PhantomData,
         }
     }
@@ -183,9 +184,9 @@ where
 
     /// # Errors
     ///
-    /// [`Closed`](crate::Closed), or that of the service below.
+    /// A [`PoolLimitError`](crate::PoolLimitError) of kind `Closed`, or that of the service below.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        ready!(self.poll_place(cx))?;
+        ready!(self.poll_reservation(cx))?;
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
@@ -193,7 +194,9 @@ where
     ///
     /// If `poll_ready` has not said that the service is ready since the last call.
     fn call(&mut self, request: Req) -> Self::Future {
-        let Place::Held(permit) = std::mem::replace(&mut self.place, Place::None) else {
+        // Taken out before the call: a clone that is called has no place, also if the call panics.
+        let Reservation::Held(permit) = std::mem::replace(&mut self.reservation, Reservation::None)
+        else {
             panic!("a ReservingPoolLimit is called only after poll_ready said that it is ready");
         };
         ReservedFuture::new(self.inner.call(request), Some(permit))
@@ -202,11 +205,11 @@ where
 
 impl<S: fmt::Debug, U> fmt::Debug for ReservingPoolLimit<S, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = match self.place {
-            Place::None => "none",
-            Place::Waiting(_) => "waiting",
-            Place::Watching(_) => "watching",
-            Place::Held(_) => "held",
+        let place = match self.reservation {
+            Reservation::None => "none",
+            Reservation::Waiting(_) => "waiting",
+            Reservation::Watching(_) => "watching",
+            Reservation::Held(_) => "held",
         };
         f.debug_struct("ReservingPoolLimit")
             .field("inner", &self.inner)

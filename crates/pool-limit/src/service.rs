@@ -4,13 +4,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tollgate_core::{BoxError, HasOrigin};
+use tollgate_core::{BoxError, HasOrigin, Origin};
 use tower_service::Service;
 
 use crate::future::PoolLimitFuture;
 use crate::handle::PoolLimitHandle;
-use crate::keys::{LimitBy, PerOrigin, Scheme};
-use crate::limiter::Limiter;
+use crate::keys::{Keyed, LimitBy, PerOrigin};
 use crate::release::{BodyEnd, PermitUntil};
 
 /// A service with a limit on the requests in flight; made by
@@ -19,24 +18,26 @@ use crate::release::{BodyEnd, PermitUntil};
 /// It is always ready: requests wait inside the call, in the order in which their futures were
 /// first polled. Clones share the limits.
 #[derive(Debug)]
-pub struct PoolLimit<S, K: Scheme = PerOrigin, U = BodyEnd> {
+pub struct PoolLimit<S, K = Keyed<Origin, PerOrigin>, U = BodyEnd> {
     inner: S,
-    limiter: Arc<Limiter<K>>,
+    limits: K,
     until: PhantomData<fn() -> U>,
 }
 
-impl<S, K: Scheme, U> PoolLimit<S, K, U> {
-    pub(crate) const fn new(inner: S, limiter: Arc<Limiter<K>>) -> Self {
+impl<S, Q, F, U> PoolLimit<S, Keyed<Q, F>, U> {
+    /// A handle on the limits: gauges, counters, changes, shutdown.
+    pub fn handle(&self) -> PoolLimitHandle<Q> {
+        PoolLimitHandle::new(Arc::clone(self.limits.limiter()))
+    }
+}
+
+impl<S, K, U> PoolLimit<S, K, U> {
+    pub(crate) const fn new(inner: S, limits: K) -> Self {
         Self {
             inner,
-            limiter,
+            limits,
             until: PhantomData,
         }
-    }
-
-    /// A handle on the limits: gauges, counters, changes, shutdown.
-    pub fn handle(&self) -> PoolLimitHandle<K> {
-        PoolLimitHandle::new(Arc::clone(&self.limiter))
     }
 
     /// The service below.
@@ -55,13 +56,9 @@ impl<S, K: Scheme, U> PoolLimit<S, K, U> {
     }
 }
 
-impl<S: Clone, K: Scheme, U> Clone for PoolLimit<S, K, U> {
+impl<S: Clone, K: Clone, U> Clone for PoolLimit<S, K, U> {
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            limiter: Arc::clone(&self.limiter),
-            until: PhantomData,
-        }
+        Self::new(self.inner.clone(), self.limits.clone())
     }
 }
 
@@ -83,7 +80,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         // A clone of the service has to make itself ready: this one's readiness stays here.
-        let slot = K::find(&self.limiter, &request);
+        let slot = self.limits.slot_of(&request);
         PoolLimitFuture::new(slot, self.inner.clone(), request)
     }
 }

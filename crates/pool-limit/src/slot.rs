@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,10 +11,10 @@ use tokio::time::Instant;
 use tollgate_admission::{
     Admission, Demand, Effects, Gate, GateConfig, GateStats, Granted, Locked, Refusal, Ticket,
 };
-use tollgate_core::{BoxError, Event, Origin, RefuseReason};
+use tollgate_core::{BoxError, Event, Origin, QueueOrder, RefuseReason};
 
 use crate::common::{Common, unknown_origin};
-use crate::error::refused;
+use crate::error::PoolLimitError;
 use crate::waiter::{PoolLimitPermit, Waiter};
 
 /// The places of one key.
@@ -23,7 +24,12 @@ pub struct Slot {
     common: Arc<Common>,
     /// The key, if it is an origin.
     origin: Option<Origin>,
+    /// The order that the observer knows of is newest first.
+    told_newest: AtomicBool,
 }
+
+/// The answer to a ticket.
+type Answer = Result<Granted, Refusal<Infallible>>;
 
 /// The answer to a request for a place.
 pub(crate) enum Admitted {
@@ -38,10 +44,11 @@ impl Slot {
             gate: Locked::new(Gate::new(config)),
             common,
             origin,
+            told_newest: AtomicBool::new(false),
         }
     }
 
-    /// Where a request goes, as the key or else the request itself says.
+    /// Returns the request's origin, by its key or else by the request itself.
     fn origin_of(&self, request: impl FnOnce() -> Option<Origin>) -> Option<Origin> {
         self.origin.clone().or_else(request)
     }
@@ -55,7 +62,7 @@ impl Slot {
         refusal: &Refusal<Infallible>,
         origin: impl FnOnce() -> Option<Origin>,
     ) -> BoxError {
-        refused(refusal, self.origin_of(origin), self.stats().limit)
+        PoolLimitError::new(refusal, self.origin_of(origin), self.stats().limit).into()
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -70,16 +77,52 @@ impl Slot {
     /// Changes the gate. Waiters are woken when what it returns is dropped.
     pub(crate) fn change(&self, f: impl FnOnce(&mut Gate, Instant)) -> Option<Effects<Infallible>> {
         let now = Instant::now();
-        self.gate.with(|gate| f(gate, now)).1
+        let change = |gate: &mut Gate| {
+            f(gate, now);
+            gate.order()
+        };
+        let (order, effects) = self.gate.with(change);
+        self.tell_order(order);
+        effects
+    }
+
+    fn tell_order(&self, to: QueueOrder) {
+        let newest = to == QueueOrder::Newest;
+        if self.common.observer.is_none()
+            // Looked at before it is swapped, as it seldom changes. And swapped: of two threads
+            // that see a change one reports it.
+            || self.told_newest.load(Ordering::Relaxed) == newest
+            || self.told_newest.swap(newest, Ordering::Relaxed) == newest
+        {
+            return;
+        }
+        let from = if newest {
+            QueueOrder::Fifo
+        } else {
+            QueueOrder::Newest
+        };
+        let origin = self.origin_of(|| None).unwrap_or_else(unknown_origin);
+        let event = Event::OrderChanged {
+            origin: &origin,
+            from,
+            to,
+        };
+        self.common.emit(&event);
     }
 
     /// Asks for a place; `origin` names the request in events where the key does not.
-    pub(crate) fn admit(self: &Arc<Self>, origin: impl FnOnce() -> Option<Origin>) -> Admitted {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        demand: impl FnOnce(Instant) -> Demand,
+        origin: impl FnOnce() -> Option<Origin>,
+    ) -> Admitted {
         let named = || self.origin_of(origin).unwrap_or_else(unknown_origin);
         let watch = self.common.observer.is_some().then(named);
         let now = Instant::now();
+        let demand = demand(now);
         let ((admission, deadline, queued), effects) = self.gate.with(|gate| {
-            let admission = gate.demand(now, Demand::new());
+            let admission = gate.demand(now, demand);
+            // In the same turn: with the lock open the ticket may have been served, and have none.
             let deadline = match &admission {
                 Admission::Queued(ticket) => gate.deadline(*ticket),
                 _ => None,
@@ -89,7 +132,7 @@ impl Slot {
         // What was handed out becomes a value before wakers run, which may panic.
         let admitted = match admission {
             Admission::Granted(granted) => {
-                Admitted::Granted(self.granted(watch, granted, Duration::ZERO))
+                Admitted::Granted(self.granted(now, watch, granted, Duration::ZERO))
             }
             Admission::Queued(ticket) => {
                 let waiter = Waiter::new(Arc::clone(self), ticket, now, deadline, watch);
@@ -108,24 +151,27 @@ impl Slot {
     /// Asks for the answer to a ticket.
     pub(crate) fn poll(
         &self,
+        now: Instant,
         ticket: Ticket,
         cx: &mut Context<'_>,
-    ) -> (
-        Poll<Result<Granted, Refusal<Infallible>>>,
-        impl Sized + use<>,
-    ) {
-        let now = Instant::now();
-        self.gate.with(|gate| gate.poll(ticket, now, cx.waker()))
+    ) -> ((Poll<Answer>, Option<Instant>), impl Sized + use<>) {
+        self.gate.with(|gate| {
+            let answer = gate.poll(ticket, now, cx.waker());
+            // In the same turn, likewise.
+            let deadline = answer.is_pending().then(|| gate.deadline(ticket)).flatten();
+            (answer, deadline)
+        })
     }
 
     /// A place that the gate has just handed out becomes a value, before anybody hears of it.
     pub(crate) fn granted(
         self: &Arc<Self>,
+        now: Instant,
         watch: Option<Origin>,
         granted: Granted,
         at_least: Duration,
     ) -> PoolLimitPermit {
-        let permit = PoolLimitPermit::new(Arc::clone(self), watch);
+        let permit = PoolLimitPermit::new(Arc::clone(self), now, granted.waited, watch);
         permit.granted(granted.waited.max(at_least));
         permit
     }
@@ -136,6 +182,7 @@ impl Slot {
                 origin,
                 reason,
                 waited,
+                dial: Duration::ZERO,
             });
         }
     }

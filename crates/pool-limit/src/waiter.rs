@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tollgate_admission::{Gate, Refusal, Ticket};
-use tollgate_core::{Event, Origin, RefuseReason, wait};
+use tollgate_core::{Event, ExchangeEnd, Origin, RefuseReason, wait};
 
-use crate::common::quietly;
 use crate::slot::Slot;
 
-/// What counts as the shortest wait: events tell by it who was queued at all.
+/// The shortest wait in an event: zero means never queued.
 const QUEUED: Duration = Duration::from_nanos(1);
 
 /// A place in the queue. Dropping it gives it up, or hands on what was reserved for it.
@@ -48,7 +47,7 @@ impl Waiter {
         }
     }
 
-    /// When to poll again if nothing wakes it before.
+    /// Returns the time at which to poll again if nothing wakes it before.
     pub(crate) const fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
@@ -60,15 +59,18 @@ impl Waiter {
         let Some(ticket) = self.ticket else {
             return Poll::Pending;
         };
-        let (answer, effects) = self.slot.poll(ticket, cx);
+        let now = Instant::now();
+        let ((answer, deadline), effects) = self.slot.poll(now, ticket, cx);
+        self.deadline = deadline;
         if answer.is_ready() {
+            // Spent: the drop would report the wait a second time.
             self.ticket = None;
         }
         // The permit is made before wakers run, which may panic.
         let answer = answer.map(|answer| match answer {
             Ok(granted) => {
                 wait::add(granted.waited);
-                Ok(self.slot.granted(self.watch.take(), granted, QUEUED))
+                Ok(self.slot.granted(now, self.watch.take(), granted, QUEUED))
             }
             Err(refusal) => {
                 wait::add(refusal.waited);
@@ -88,14 +90,18 @@ impl Drop for Waiter {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
-        drop(self.slot.change(|gate, now| gate.cancel(ticket, now)));
+        let mut reason = RefuseReason::Cancelled;
+        drop(
+            self.slot
+                .change(|gate, now| reason = gate.cancel(ticket, now).reason),
+        );
+        // Its place may have been reserved, and be free now.
         self.slot.common().changed();
         let waited = self.since.elapsed();
         wait::add(waited);
         if let Some(origin) = &self.watch {
             let waited = waited.max(QUEUED);
-            let reason = RefuseReason::Cancelled;
-            quietly(|| self.slot.refused(Some(origin), reason, waited));
+            self.slot.refused(Some(origin), reason, waited);
         }
     }
 }
@@ -107,23 +113,61 @@ impl Drop for Waiter {
 #[must_use = "dropping it gives the place back"]
 pub struct PoolLimitPermit {
     slot: Arc<Slot>,
-    watch: Option<(Origin, Instant)>,
+    granted_at: Instant,
+    waited: Duration,
+    watch: Option<Origin>,
+    exchange: Exchange,
+}
+
+/// How far the exchange of a permit has come: what the queue learns from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    /// Its answer is awaited: if the permit is dropped now, the caller has left.
+    Awaited,
+    /// It came to its end.
+    Whole,
+    /// It broke: its length says nothing.
+    Broken,
+}
+
+impl Exchange {
+    const fn end(self) -> ExchangeEnd {
+        match self {
+            Self::Awaited => ExchangeEnd::Left,
+            Self::Whole => ExchangeEnd::Whole,
+            Self::Broken => ExchangeEnd::Broken,
+        }
+    }
 }
 
 impl PoolLimitPermit {
-    pub(crate) fn new(slot: Arc<Slot>, watch: Option<Origin>) -> Self {
+    pub(crate) const fn new(
+        slot: Arc<Slot>,
+        granted_at: Instant,
+        waited: Duration,
+        watch: Option<Origin>,
+    ) -> Self {
         Self {
             slot,
-            watch: watch.map(|origin| (origin, Instant::now())),
+            granted_at,
+            waited,
+            watch,
+            exchange: Exchange::Broken,
         }
     }
 
+    /// The exchange is this far from here on.
+    pub(crate) const fn set(&mut self, exchange: Exchange) {
+        self.exchange = exchange;
+    }
+
     pub(crate) fn granted(&self, waited: Duration) {
-        if let Some((origin, _)) = &self.watch {
+        if let Some(origin) = &self.watch {
             let reused = true;
             self.slot.common().emit(&Event::Granted {
                 origin,
                 waited,
+                dial: Duration::ZERO,
                 reused,
             });
         }
@@ -132,11 +176,31 @@ impl PoolLimitPermit {
 
 impl Drop for PoolLimitPermit {
     fn drop(&mut self) {
-        drop(self.slot.change(Gate::release));
+        let Self {
+            granted_at,
+            waited,
+            exchange,
+            ..
+        } = *self;
+        let change = |gate: &mut Gate, now: Instant| {
+            let held = now.saturating_duration_since(granted_at);
+            match exchange {
+                // Before the release, which may grant the next: what this one teaches counts for
+                // that.
+                Exchange::Awaited => gate.abandoned(now, waited, held),
+                Exchange::Whole => gate.used(now, held),
+                Exchange::Broken => {}
+            }
+            gate.release(now);
+        };
+        drop(self.slot.change(change));
+        // After the gate: who watches looks at the gauges, and finds the place free.
         self.slot.common().changed();
-        if let Some((origin, since)) = &self.watch {
-            let held = since.elapsed();
-            quietly(|| self.slot.common().emit(&Event::Released { origin, held }));
+        if let Some(origin) = &self.watch {
+            let held = granted_at.elapsed();
+            let end = exchange.end();
+            let event = Event::Released { origin, held, end };
+            self.slot.common().emit(&event);
         }
     }
 }

@@ -35,14 +35,14 @@ async fn next_frame(response: &mut Response<PoolLimitBody<Script>>) -> Option<Fr
 }
 
 #[tokio::test]
-async fn an_empty_body_frees_the_place_at_the_head() {
+async fn an_empty_body_frees_the_place_at_head() {
     let (service, response, _peer) = answered(Script::empty());
     assert_eq!(in_flight(&service), 0);
     assert!(!response.body().holds_place());
 }
 
 #[tokio::test]
-async fn a_body_that_knows_its_end_frees_the_place_with_its_last_frame() {
+async fn the_last_sized_frame_frees_the_place() {
     let (service, mut response, _peer) = answered(Script::sized(&["a", "b"]));
     next_frame(&mut response).await;
     assert_eq!(in_flight(&service), 1);
@@ -51,7 +51,7 @@ async fn a_body_that_knows_its_end_frees_the_place_with_its_last_frame() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_know_frees_it_when_it_has_ended() {
+async fn a_chunked_body_frees_the_place_at_end() {
     let (service, mut response, _peer) = answered(Script::chunked(&["a"]));
     next_frame(&mut response).await;
     assert_eq!(in_flight(&service), 1);
@@ -81,7 +81,7 @@ async fn a_body_that_fails_frees_the_place() {
 }
 
 #[tokio::test]
-async fn a_dropped_body_frees_the_place_and_wakes_who_waits() {
+async fn dropping_a_body_frees_its_place_and_wakes() {
     let (mut service, response, _peer) = answered(Script::stalled());
     let mut waiting = start(&mut service, A);
     let mut body = task::spawn(response.into_body());
@@ -111,7 +111,7 @@ async fn taking_the_body_out_frees_the_place() {
 }
 
 #[tokio::test]
-async fn hints_and_the_end_are_those_of_the_body() {
+async fn size_hint_and_end_are_the_inner_bodys() {
     let (_service, response, _peer) = answered(Script::sized(&["abc", "de"]));
     assert_eq!(response.body().size_hint().exact(), Some(5));
     assert!(!response.body().is_end_stream());
@@ -120,7 +120,7 @@ async fn hints_and_the_end_are_those_of_the_body() {
 }
 
 #[tokio::test]
-async fn released_at_the_head_a_place_is_free_though_the_body_is_unread() {
+async fn release_at_head_frees_despite_an_unread_body() {
     let layer = PoolLimitLayer::per_origin(1).unwrap().release_at_head();
     let (mut service, mut peer) = over_mock(layer);
     let mut call = start(&mut service, A);
@@ -133,7 +133,7 @@ async fn released_at_the_head_a_place_is_free_though_the_body_is_unread() {
 
 /// tower lets go at the head, so two unread bodies are open under a limit of 1.
 #[tokio::test]
-async fn towers_limit_ends_at_the_head_and_ours_at_the_end_of_the_body() {
+async fn unlike_tower_the_body_holds_the_permit() {
     let (mut twin, mut peer) = over_mock(ConcurrencyLimitLayer::new(1));
     let mut bodies = Vec::new();
     for _ in 0..2 {
@@ -154,7 +154,7 @@ async fn towers_limit_ends_at_the_head_and_ours_at_the_end_of_the_body() {
 
 /// With `release_at_head` and a limit for the whole service, the two agree step by step.
 #[tokio::test]
-async fn released_at_the_head_it_admits_what_towers_admits() {
+async fn release_at_head_admits_as_tower_does() {
     let ours = PoolLimitLayer::whole_service(2).unwrap().release_at_head();
     assert_eq!(admitted(&ours), admitted(&ConcurrencyLimitLayer::new(2)));
 }

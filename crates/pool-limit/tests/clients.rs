@@ -29,7 +29,7 @@ async fn queued(handle: &PoolLimitHandle, n: usize) {
 }
 
 #[tokio::test]
-async fn the_legacy_client_sends_no_more_than_the_limit_at_once() {
+async fn the_legacy_client_stays_within_the_limit() {
     let gate = Gate::new();
     let wait = gate.clone();
     let upstream = Upstream::start(move |_| Reply::ok("paid").when(&wait)).await;
@@ -56,7 +56,7 @@ async fn the_legacy_client_sends_no_more_than_the_limit_at_once() {
 }
 
 #[tokio::test]
-async fn an_unread_body_of_the_legacy_client_holds_its_place() {
+async fn an_unread_legacy_body_holds_its_place() {
     let upstream = Upstream::start(|_| Reply::chunked().chunk("a").hold()).await;
     let client: Legacy = Client::builder(TokioExecutor::new()).build_http();
     let client = limited(client);
@@ -88,7 +88,7 @@ mod reqwest_client {
     }
 
     #[tokio::test]
-    async fn a_response_is_what_it_was_and_holds_its_place() {
+    async fn a_reqwest_response_keeps_its_parts_and_place() {
         let upstream = Upstream::start(|_| Reply::ok("paid").header("x-invoice", "7")).await;
         let client = client();
         let request = get(&upstream, "/v1?x=1");
@@ -107,7 +107,7 @@ mod reqwest_client {
     }
 
     #[tokio::test]
-    async fn a_dropped_response_gives_its_place_to_the_next() {
+    async fn a_dropped_reqwest_response_frees_its_place() {
         let upstream = Upstream::start(|_| Reply::chunked().chunk("a").hold()).await;
         let client = client();
         let mut responses = Vec::new();

@@ -23,7 +23,7 @@ fn empty() -> Response<Script> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_a_waiting_call_frees_its_place_in_the_queue() {
+async fn cancelling_a_wait_frees_its_queue_place() {
     let (mut service, mut peer) = over_mock(limit(1));
     let mut holder = start(&mut service, A);
     let gone = start(&mut service, A);
@@ -38,7 +38,7 @@ async fn dropping_a_waiting_call_frees_its_place_in_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_a_call_just_after_its_grant_hands_the_place_on() {
+async fn cancelling_after_the_grant_hands_the_place_on() {
     let (mut service, mut peer) = over_mock(limit(1));
     let mut holder = start(&mut service, A);
     let granted = start(&mut service, A);
@@ -56,7 +56,7 @@ async fn dropping_a_call_just_after_its_grant_hands_the_place_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_a_call_in_flight_gives_its_place_back() {
+async fn cancelling_in_flight_gives_the_place_back() {
     let (mut service, _peer) = over_mock(limit(1));
     let running = start(&mut service, A);
     let mut next = start(&mut service, A);
@@ -68,7 +68,7 @@ async fn dropping_a_call_in_flight_gives_its_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_the_service_passes_unwrapped_and_gives_the_place_back() {
+async fn an_unwrapped_service_error_frees_the_place() {
     let (mut service, mut peer) = over_mock(limit(1));
     let mut call = start(&mut service, A);
     arrived(&mut peer)
@@ -80,7 +80,7 @@ async fn an_error_of_the_service_passes_unwrapped_and_gives_the_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_readiness_gives_the_place_back_at_once() {
+async fn a_readiness_error_frees_the_place_at_once() {
     let (mut service, mut peer) = over_mock(limit(1));
     peer.send_error(io::Error::other("broken"));
     let mut call = task::spawn(service.call(get(A)));
@@ -89,7 +89,7 @@ async fn an_error_of_readiness_gives_the_place_back_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_is_held_while_the_service_below_makes_itself_ready() {
+async fn waiting_for_inner_readiness_holds_a_place() {
     let (mut service, mut peer) = over_mock(limit(1));
     peer.allow(0);
     let mut call = start(&mut service, A);
@@ -101,7 +101,7 @@ async fn a_place_is_held_while_the_service_below_makes_itself_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_the_service_leaves_no_place_taken() {
+async fn a_service_panic_frees_the_place() {
     let mut service = tower::Layer::layer(
         &limit(1),
         service_fn(|request: common::Req| async move {

@@ -5,11 +5,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Script, arrived, get, ms, over_mock, start};
+use common::{Script, arrived, get, ms, over_mock, refused, start};
 use http::Response;
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
-use tollgate_pool_limit::{Closed, PoolLimitLayer};
+use tollgate_pool_limit::{PoolLimitError, PoolLimitErrorKind, PoolLimitLayer};
 use tower::Service;
 
 const A: &str = "http://a.test";
@@ -42,7 +42,7 @@ async fn raising_the_limit_lets_waiters_in_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lowering_the_limit_takes_effect_as_places_are_given_back() {
+async fn lowering_the_limit_waits_for_returned_places() {
     let (mut service, _peer) = over_mock(limit(2));
     let (first, second) = (start(&mut service, A), start(&mut service, A));
     let waiting = start(&mut service, A);
@@ -54,7 +54,7 @@ async fn lowering_the_limit_takes_effect_as_places_are_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_refuses_those_who_wait_and_those_who_come() {
+async fn closing_refuses_waiters_and_newcomers() {
     let (mut service, mut peer) = over_mock(limit(1));
     let mut running = start(&mut service, A);
     let mut waiting = start(&mut service, A);
@@ -62,7 +62,7 @@ async fn closing_refuses_those_who_wait_and_those_who_come() {
     service.handle().close();
     assert!(waiting.is_woken());
     let error = assert_ready_err!(waiting.poll());
-    let closed: &Closed = error.downcast_ref().unwrap();
+    let closed: &PoolLimitError = error.downcast_ref().unwrap();
     assert_eq!(
         (closed.waited(), closed.limit(), closed.ahead()),
         (ms(40), 1, 0)
@@ -73,7 +73,7 @@ async fn closing_refuses_those_who_wait_and_those_who_come() {
     );
     for uri in [A, "http://new.test", "/unkeyed"] {
         let error = assert_ready_err!(task::spawn(service.call(get(uri))).poll());
-        assert!(error.is::<Closed>(), "{uri}");
+        assert_eq!(refused(&error), PoolLimitErrorKind::Closed, "{uri}");
     }
     arrived(&mut peer).unwrap().send_response(empty());
     assert_ready_ok!(running.poll());
@@ -97,7 +97,7 @@ async fn draining_waits_for_the_last_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_ends_at_its_deadline_and_says_what_is_left() {
+async fn draining_ends_at_its_deadline_with_a_count() {
     let (mut service, _peer) = over_mock(limit(2));
     let _running = (start(&mut service, A), start(&mut service, A));
     let left = service.handle().drain(ms(1000)).await.unwrap_err();
@@ -113,4 +113,21 @@ async fn an_idle_limit_is_drained_at_once() {
     let (service, _peer) = over_mock(limit(2));
     service.handle().drain(Duration::ZERO).await.unwrap();
     service.handle().drain(Duration::MAX).await.unwrap();
+}
+
+/// It stayed reserved, and the drain waited for it as long as it may.
+#[tokio::test(start_paused = true)]
+async fn a_drain_takes_an_uncollected_reservation_back() {
+    let (mut service, _peer) = over_mock(limit(1));
+    let holder = start(&mut service, A);
+    let mut unpolled = start(&mut service, A);
+    drop(holder);
+    assert_eq!(service.handle().total().in_flight, 1);
+    let handle = service.handle();
+    let mut drain = task::spawn(handle.drain(ms(60_000)));
+    assert_pending!(drain.poll());
+    advance(ms(251)).await;
+    assert_ready_ok!(drain.poll());
+    let error = assert_ready_err!(unpolled.poll());
+    assert_eq!(refused(&error), PoolLimitErrorKind::Closed);
 }

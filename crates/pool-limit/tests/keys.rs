@@ -6,7 +6,7 @@ mod common;
 use common::{Script, arrived, assert_idle, get, over_mock, start};
 use http::Response;
 use tollgate_core::BoxError;
-use tollgate_pool_limit::{PoolLimitHandle, PoolLimitLayer, WholeService};
+use tollgate_pool_limit::{PoolLimitHandle, PoolLimitLayer};
 use tower::{Service, service_fn};
 
 const A: &str = "http://a.test";
@@ -75,19 +75,19 @@ async fn a_custom_key_tells_limits_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_for_the_whole_service_is_shared_by_its_clones() {
+async fn a_whole_service_limit_spans_its_clones() {
     let (mut service, mut peer) = over_mock(PoolLimitLayer::whole_service(1).unwrap());
     let mut clone = service.clone();
     let _a = start(&mut service, "http://a.test");
     let _b = start(&mut clone, "http://b.test");
     assert!(arrived(&mut peer).is_some());
     assert!(arrived(&mut peer).is_none());
-    let handle: PoolLimitHandle<WholeService> = service.handle();
+    let handle: PoolLimitHandle<()> = service.handle();
     assert_eq!(handle.total(), handle.unkeyed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_service_that_a_layer_makes_has_limits_of_its_own() {
+async fn each_service_of_a_layer_has_own_limits() {
     let layer = limit(1);
     let (mut one, mut peer_of_one) = over_mock(layer.clone());
     let (mut other, mut peer_of_other) = over_mock(layer);
@@ -97,7 +97,7 @@ async fn each_service_that_a_layer_makes_has_limits_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn origins_that_nobody_uses_are_forgotten_and_their_totals_kept() {
+async fn unused_origins_are_forgotten_but_totals_kept() {
     let service = tower::Layer::layer(
         &limit(1),
         service_fn(|_: common::Req| async { Ok::<_, BoxError>(empty()) }),

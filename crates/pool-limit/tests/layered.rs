@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use common::{Handle, Mock, Req, Script, assert_idle, get, ms, over_mock, start};
+use common::{
+    Handle, Mock, Req, Script, assert_idle, get, ms, over_mock, ready, reserving, start,
+    without_queue,
+};
 use http::Response;
 use tokio::task::JoinSet;
 use tokio_test::{assert_ready_ok, task};
 use tollgate_core::BoxError;
-use tollgate_pool_limit::{PoolLimitLayer, ReservingPoolLimitLayer};
 use tower::balance::p2c::Balance;
 use tower::buffer::Buffer;
 use tower::discover::ServiceList;
@@ -23,23 +25,6 @@ use tower::load_shed::error::Overloaded;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 const A: &str = "http://a.test";
-
-fn reserving(limit: usize) -> ReservingPoolLimitLayer {
-    PoolLimitLayer::whole_service(limit)
-        .unwrap()
-        .reserve_in_poll_ready()
-}
-
-fn without_queue(limit: usize) -> ReservingPoolLimitLayer {
-    PoolLimitLayer::whole_service(limit)
-        .unwrap()
-        .no_queue()
-        .reserve_in_poll_ready()
-}
-
-fn ready<S: Service<Req>>(service: &mut S) -> Poll<Result<(), S::Error>> {
-    task::spawn(std::future::poll_fn(|cx| service.poll_ready(cx))).poll()
-}
 
 /// A shed request that keeps its clone must not keep a place: tower's does, and the next caller is
 /// shed with nothing in flight.
@@ -120,7 +105,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_a_buffer_all_are_served_within_the_limit() {
+async fn a_buffer_serves_all_within_the_limit() {
     let peak = Arc::<AtomicUsize>::default();
     let limited = reserving(3).layer(busy(Arc::clone(&peak)));
     let handle = limited.handle();
@@ -131,7 +116,7 @@ async fn under_a_buffer_all_are_served_within_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_a_balancer_work_goes_to_the_endpoint_that_has_a_place() {
+async fn a_balancer_picks_endpoints_with_a_place() {
     let peaks = [(); 2].map(|()| Arc::<AtomicUsize>::default());
     let endpoints = peaks
         .each_ref()
@@ -144,7 +129,7 @@ async fn under_a_balancer_work_goes_to_the_endpoint_that_has_a_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_load_shed_the_limit_decides_who_is_shed() {
+async fn load_shed_refuses_what_exceeds_the_limit() {
     let peak = Arc::<AtomicUsize>::default();
     let limited = without_queue(2).layer(busy(Arc::clone(&peak)));
     let handle = limited.handle();

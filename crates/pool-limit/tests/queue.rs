@@ -6,14 +6,14 @@ mod common;
 use std::io;
 use std::time::Duration;
 
-use common::{Script, arrived, assert_adds_up, assert_idle, get, ms, over_mock, start};
+use common::{Script, arrived, assert_adds_up, assert_idle, get, ms, over_mock, refused, start};
 use http::Response;
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tollgate_core::error::chain;
 use tollgate_core::{BoxError, ConnectErrorKind, HasOrigin};
 use tollgate_pool_limit::{
-    AcquireTimedOut, PoolFull, PoolLimit, PoolLimitBody, PoolLimitHandle, PoolLimitLayer,
+    PoolLimit, PoolLimitBody, PoolLimitError, PoolLimitErrorKind, PoolLimitHandle, PoolLimitLayer,
     ReservingPoolLimit, ZeroLimit,
 };
 use tower::{Service, ServiceExt, service_fn};
@@ -37,7 +37,7 @@ fn everything_is_send_and_sync() {
     all::<PoolLimitBody<()>>();
     all::<PoolLimitHandle>();
     all::<ReservingPoolLimit<()>>();
-    all::<AcquireTimedOut>();
+    all::<PoolLimitError>();
     clone::<PoolLimitLayer>();
     clone::<PoolLimit<()>>();
     clone::<PoolLimitHandle>();
@@ -45,7 +45,7 @@ fn everything_is_send_and_sync() {
 }
 
 #[test]
-fn zero_is_an_error_and_says_what_to_do() {
+fn a_limit_of_zero_is_an_explained_error() {
     let error: ZeroLimit = PoolLimitLayer::per_origin(0).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -83,7 +83,7 @@ async fn no_more_than_the_limit_reach_the_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_are_served_in_the_order_of_their_first_poll() {
+async fn the_first_poll_decides_the_queue_order() {
     let (mut service, mut peer) = over_mock(limit(1));
     let mut holder = start(&mut service, A);
     let early_call = service.call(get("http://a.test/called-first"));
@@ -112,7 +112,7 @@ async fn a_newcomer_never_overtakes_one_who_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_not_polled_asks_for_nothing() {
+async fn an_unpolled_call_demands_nothing() {
     let (mut service, _peer) = over_mock(limit(1));
     let call = service.call(get(A));
     assert_eq!(service.handle().total().totals.demands, 0);
@@ -121,7 +121,7 @@ async fn a_call_that_is_not_polled_asks_for_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_acquire_timeout_ends_the_wait_on_its_millisecond() {
+async fn an_acquire_timeout_ends_on_its_millisecond() {
     let (mut service, _peer) = over_mock(limit(1).acquire_timeout(ms(250)));
     let _holder = start(&mut service, A);
     let _ahead = start(&mut service, A);
@@ -132,7 +132,8 @@ async fn an_acquire_timeout_ends_the_wait_on_its_millisecond() {
     advance(ms(1)).await;
     assert!(call.is_woken());
     let error = assert_ready_err!(call.poll());
-    let error: &AcquireTimedOut = error.downcast_ref().unwrap();
+    let error: &PoolLimitError = error.downcast_ref().unwrap();
+    assert_eq!(error.kind(), PoolLimitErrorKind::QueueTimeout);
     assert_eq!(
         (error.limit(), error.waited(), error.ahead()),
         (1, ms(250), 1)
@@ -149,7 +150,7 @@ async fn an_acquire_timeout_ends_the_wait_on_its_millisecond() {
         .downcast_ref::<io::Error>()
         .unwrap();
     assert_eq!(last.kind(), io::ErrorKind::TimedOut);
-    assert_eq!(ConnectErrorKind::of(error), ConnectErrorKind::TimedOut);
+    assert_eq!(ConnectErrorKind::of(error), ConnectErrorKind::Timeout);
     drop(call);
     let stats = service.handle().total();
     assert_eq!((stats.totals.timed_out, stats.in_flight), (1, 1));
@@ -157,7 +158,7 @@ async fn an_acquire_timeout_ends_the_wait_on_its_millisecond() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_that_falls_free_in_the_moment_of_the_timeout_wins() {
+async fn a_place_freed_at_the_timeout_wins() {
     let (mut service, mut peer) = over_mock(limit(1).acquire_timeout(ms(250)));
     let mut holder = start(&mut service, A);
     let mut waiting = start(&mut service, A);
@@ -171,7 +172,7 @@ async fn a_place_that_falls_free_in_the_moment_of_the_timeout_wins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_may_be_as_long_as_one_likes() {
+async fn the_longest_acquire_timeout_does_not_overflow() {
     let (mut service, _peer) = over_mock(limit(1).acquire_timeout(Duration::MAX));
     let _holder = start(&mut service, A);
     let mut waiting = start(&mut service, A);
@@ -180,13 +181,14 @@ async fn a_wait_may_be_as_long_as_one_likes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_finds_the_queue_full_is_told_at_once_and_takes_no_place() {
+async fn a_full_queue_refuses_without_taking_a_place() {
     let (mut service, mut peer) = over_mock(limit(1).max_waiting(1));
     let mut holder = start(&mut service, A);
     let mut waiting = start(&mut service, A);
     let mut call = task::spawn(service.call(get(A)));
     let error = assert_ready_err!(call.poll());
-    let full: &PoolFull = error.downcast_ref().unwrap();
+    let full: &PoolLimitError = error.downcast_ref().unwrap();
+    assert_eq!(full.kind(), PoolLimitErrorKind::QueueFull);
     assert_eq!(
         (full.limit(), full.ahead(), full.waited()),
         (1, 1, Duration::ZERO)
@@ -208,18 +210,18 @@ async fn who_finds_the_queue_full_is_told_at_once_and_takes_no_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_queue_everything_over_the_limit_is_refused() {
+async fn no_queue_refuses_all_over_the_limit() {
     let (mut service, mut peer) = over_mock(limit(1).no_queue());
     let mut holder = start(&mut service, A);
     let error = assert_ready_err!(task::spawn(service.call(get(A))).poll());
-    assert!(error.is::<PoolFull>());
+    assert_eq!(refused(&error), PoolLimitErrorKind::QueueFull);
     arrived(&mut peer).unwrap().send_response(empty());
     drop(assert_ready_ok!(holder.poll()));
     assert_pending!(start(&mut service, A).poll());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_custom_response_is_served_with_release_at_head() {
+async fn release_at_head_serves_a_custom_response() {
     let layer = limit(1).release_at_head();
     let service = tower::Layer::layer(
         &layer,

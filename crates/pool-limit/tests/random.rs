@@ -148,7 +148,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn whatever_happens_the_limit_holds_and_the_counters_add_up(
+    fn random_operations_keep_limit_and_counters_true(
         ops in prop::collection::vec(op(), 1..150)
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()

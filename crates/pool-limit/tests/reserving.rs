@@ -4,33 +4,19 @@
 mod common;
 
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 
-use common::{Mock, Req, Script, arrived, assert_idle, get, ms, over_mock, start};
+use common::{
+    Mock, Req, Script, arrived, assert_idle, get, ms, over_mock, ready, refused, reserving, start,
+    without_queue,
+};
 use http::Response;
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
-use tollgate_core::{Event, Observer};
-use tollgate_pool_limit::{Closed, PoolLimitLayer, ReservingPoolLimit, ReservingPoolLimitLayer};
+use tollgate_core::Event;
+use tollgate_pool_limit::{PoolLimitErrorKind, PoolLimitLayer, ReservingPoolLimit};
+use tollgate_testing::Recorder;
 use tower::{Layer, Service, ServiceExt};
 
 const A: &str = "http://a.test";
-
-fn reserving(limit: usize) -> ReservingPoolLimitLayer {
-    PoolLimitLayer::whole_service(limit)
-        .unwrap()
-        .reserve_in_poll_ready()
-}
-
-fn without_queue(limit: usize) -> ReservingPoolLimitLayer {
-    PoolLimitLayer::whole_service(limit)
-        .unwrap()
-        .no_queue()
-        .reserve_in_poll_ready()
-}
-
-fn ready<S: Service<Req>>(service: &mut S) -> Poll<Result<(), S::Error>> {
-    task::spawn(std::future::poll_fn(|cx| service.poll_ready(cx))).poll()
-}
 
 fn waiting<S: Service<Req> + Clone>(
     service: &S,
@@ -41,7 +27,7 @@ fn waiting<S: Service<Req> + Clone>(
 }
 
 #[tokio::test]
-async fn a_ready_clone_holds_a_place_until_it_is_dropped() {
+async fn a_ready_clone_holds_a_place_until_dropped() {
     let (service, _peer) = over_mock(reserving(1));
     let mut holder = service.clone();
     assert_ready_ok!(ready(&mut holder));
@@ -53,7 +39,7 @@ async fn a_ready_clone_holds_a_place_until_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_call_holds_the_place_to_the_end_of_the_body() {
+async fn a_reserved_place_lasts_to_the_bodys_end() {
     let (mut service, mut peer) = over_mock(reserving(1));
     let mut call = start(&mut service, A);
     let next = waiting(&service);
@@ -68,7 +54,7 @@ async fn a_call_holds_the_place_to_the_end_of_the_body() {
 }
 
 #[tokio::test]
-async fn readiness_is_used_up_by_the_call_and_not_copied_by_a_clone() {
+async fn a_call_spends_readiness_and_clones_get_none() {
     let (mut service, _peer) = over_mock(reserving(1));
     let mut clone = service.clone();
     assert_ready_ok!(ready(&mut service));
@@ -115,7 +101,7 @@ async fn a_wait_in_poll_ready_has_no_deadline() {
 }
 
 #[tokio::test]
-async fn without_a_queue_one_who_waits_is_woken_and_holds_nothing() {
+async fn without_a_queue_every_waiter_is_woken() {
     let (service, _peer) = over_mock(without_queue(1));
     let mut holder = service.clone();
     assert_ready_ok!(ready(&mut holder));
@@ -132,7 +118,7 @@ async fn without_a_queue_one_who_waits_is_woken_and_holds_nothing() {
 }
 
 #[tokio::test]
-async fn raising_the_limit_wakes_who_waits_without_a_queue() {
+async fn raising_the_limit_wakes_unqueued_waiters() {
     let (service, _peer) = over_mock(without_queue(1));
     let mut holder = service.clone();
     assert_ready_ok!(ready(&mut holder));
@@ -151,7 +137,8 @@ async fn a_closed_limit_says_so_in_poll_ready() {
         let mut next = waiting(&service);
         service.handle().close();
         assert!(next.is_woken());
-        assert!(assert_ready_err!(next.poll()).is::<Closed>());
+        let error = assert_ready_err!(next.poll());
+        assert_eq!(refused(&error), PoolLimitErrorKind::Closed);
     }
 }
 
@@ -166,26 +153,21 @@ fn the_inner_service_can_be_reached() {
 /// The place falls free after the queue refused and before anybody listens: the moment in which a
 /// wake-up can be lost.
 #[tokio::test]
-async fn a_place_that_falls_free_while_being_refused_is_noticed() {
-    #[derive(Clone, Default)]
-    struct FreesIt(Arc<Mutex<Option<ReservingPoolLimit<Mock>>>>);
-    impl Observer for FreesIt {
-        fn on_event(&self, event: &Event<'_>) {
-            if let Event::Refused { .. } = event {
-                let holder = self.0.lock().unwrap().take();
-                drop(holder);
-            }
-        }
-    }
-    let holder = FreesIt::default();
+async fn a_place_freed_during_refusal_is_noticed() {
+    let holder = Arc::new(Mutex::new(None::<ReservingPoolLimit<Mock>>));
+    let inside = holder.clone();
+    let frees_it = Recorder::new(move |event| match event {
+        Event::Refused { .. } => inside.lock().unwrap().take().map(drop),
+        _ => None,
+    });
     let layer = PoolLimitLayer::whole_service(1)
         .unwrap()
         .no_queue()
-        .observer(holder.clone())
+        .observer(frees_it)
         .reserve_in_poll_ready();
     let (mut service, _peer) = over_mock(layer);
     let mut held = service.clone();
     assert_ready_ok!(ready(&mut held));
-    *holder.0.lock().unwrap() = Some(held);
+    *holder.lock().unwrap() = Some(held);
     assert_ready_ok!(ready(&mut service));
 }

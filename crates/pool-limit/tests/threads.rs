@@ -87,7 +87,7 @@ where
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_threads_that_queue_in_the_call_lose_nothing() {
+async fn threads_queueing_in_the_call_lose_no_place() {
     let running = Running::default();
     let limited = PoolLimitLayer::per_origin(LIMIT).unwrap();
     let limited = limited.layer(service(running.clone()));
@@ -98,7 +98,7 @@ async fn many_threads_that_queue_in_the_call_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_threads_that_reserve_in_poll_ready_lose_nothing() {
+async fn threads_reserving_in_poll_ready_lose_no_place() {
     for max_waiting in [0, 1024] {
         let running = Running::default();
         let limited = PoolLimitLayer::whole_service(LIMIT).unwrap();

@@ -16,7 +16,7 @@ use http::{Request, Response};
 use http_body_util::Empty;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::time::Instant;
-use tollgate_core::{Event, NoObserver, Observer, Origin};
+use tollgate_core::{Event, ExchangeEnd, NoObserver, Observer, Origin};
 use tollgate_queue_metrics::{PoolMetrics, QueueMetricsLayer};
 use tower::{Layer, Service, service_fn};
 
@@ -93,9 +93,14 @@ fn hits(observer: &impl Observer, origin: &Origin, waited: Duration, count: u32)
         observer.on_event(black_box(&Event::Granted {
             origin,
             waited,
+            dial: Duration::ZERO,
             reused: true,
         }));
-        observer.on_event(black_box(&Event::Released { origin, held }));
+        observer.on_event(black_box(&Event::Released {
+            origin,
+            held,
+            end: ExchangeEnd::Whole,
+        }));
     }
 }
 

@@ -2,26 +2,22 @@
 
 use std::time::Duration;
 
-/// The share of requests that may wait where the advice is followed: one in a hundred.
-const MAY_WAIT: f64 = 0.01;
+use crate::erlang::{float, places_for, share_waiting};
 
-/// Fewer requests say too little: their variance is off by more than a tenth.
+/// Fewer requests are too few: their variance is off by more than a tenth.
 const MIN_REQUESTS: u64 = 1_000;
 
-/// Fewer exchanges on either side say too little of whether the upstream slows down under load.
+/// Fewer exchanges on either side do not show whether the upstream slows down under load.
 const MIN_COMPARED: u64 = 100;
 
 /// No origin is served by more at once: there are not as many ports. It bounds the work, too.
 const MAX_LOAD: f64 = 65_536.0;
 
-/// A share of requests that is none: it ends the work for limits that are as good as none.
-const NOBODY: f64 = 1e-12;
-
-/// How much longer exchanges may take where most connections are in use before that is held against
-/// the upstream.
+/// The factor by which exchanges may take longer where most connections are in use before that is
+/// held against the upstream.
 const SLOWED: f64 = 1.5;
 
-/// How many connections an origin wants, and why; made by
+/// The number of connections an origin needs, and the reason; made by
 /// [`PoolMetrics::advise`](crate::PoolMetrics::advise).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -29,14 +25,14 @@ const SLOWED: f64 = 1.5;
 pub struct Advice {
     /// With this many, one request in a hundred waits.
     pub connections: u64,
-    /// What that is beside the limit there is.
+    /// The number compared with the limit.
     pub verdict: Verdict,
     /// The mean of how many requests are served at once if none has to wait, in erlangs: arrivals a
     /// second times the seconds that each holds a connection.
     pub offered_load: f64,
-    /// How bursty arrivals are: the variance of how many requests are in service when one comes that
-    /// finds room, over their mean. 1 if they come independently of each other, 3 if they come in
-    /// fives.
+    /// The burstiness of arrivals: the variance of the number of requests in service at each
+    /// arrival that finds room, over the mean. 1 if arrivals are independent of each other, 3 if
+    /// they come in fives.
     pub burstiness: f64,
     /// The share of requests that wait with the limit there is; `None` without one.
     pub waiting_now: Option<f64>,
@@ -44,12 +40,27 @@ pub struct Advice {
     pub waiting_then: f64,
 }
 
-/// What an [`Advice`] says beside the limit there is.
+impl Advice {
+    /// The advice for a load that was measured elsewhere: `offered_load` and `burstiness` as in the
+    /// fields of these names. It knows nothing of an upstream that slows down. `None` for a load that
+    /// is none.
+    ///
+    /// ```
+    /// # use tollgate_queue_metrics::{Advice, Verdict};
+    /// let advice = Advice::for_load(5.0, 1.0, Some(8)).unwrap();
+    /// assert_eq!((advice.connections, advice.verdict), (12, Verdict::Raise));
+    /// ```
+    pub fn for_load(offered_load: f64, burstiness: f64, limit: Option<u64>) -> Option<Self> {
+        of_load(offered_load, burstiness.max(1.0), limit, 1, false)
+    }
+}
+
+/// The comparison of an [`Advice`] with the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The limit is enough, or nobody told it.
+    /// The limit is enough, or not known.
     Enough,
     /// The limit makes requests wait: raise it.
     Raise,
@@ -58,7 +69,7 @@ pub enum Verdict {
     SlowUpstream,
 }
 
-/// What happened in a while.
+/// The load of a span of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     /// Requests that came: served, waiting, or refused for want of room.
@@ -79,11 +90,12 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// What came since `before`. Two of the numbers add up others that are read one after the other,
-    /// and may seem to fall.
+    /// Returns the difference from `before`. Two of the numbers add up others that are read one
+    /// after the other, and may seem to fall.
     pub(crate) fn since(&self, before: &Self) -> Self {
         Self {
             arrivals: self.arrivals.saturating_sub(before.arrivals),
+            // Single counters, which may wrap: their difference is right all the same.
             roomy: self.roomy.wrapping_sub(before.roomy),
             met: self.met.wrapping_sub(before.met),
             met_squared: self.met_squared.wrapping_sub(before.met_squared),
@@ -95,14 +107,14 @@ impl Totals {
         }
     }
 
-    /// Whether it is enough to go by: many requests, of which most that were taken up have ended. An
-    /// upstream that hangs says nothing of how long a request takes.
+    /// Returns true if it is enough for advice: many requests, of which most that were granted have
+    /// ended. An upstream that hangs gives no measure of how long a request takes.
     const fn say_enough(&self) -> bool {
         self.arrivals >= MIN_REQUESTS && self.uses >= MIN_COMPARED && 2 * self.uses >= self.granted
     }
 
     /// The mean of requests served at once if there were always room: how many come, times how long
-    /// each takes. The limit has no say in either.
+    /// each takes. The limit changes neither.
     fn offered_load(&self, span: Duration) -> f64 {
         let each = float(self.use_nanos) / 1e9 / float(self.uses);
         float(self.arrivals) / span.as_secs_f64() * each
@@ -110,6 +122,7 @@ impl Totals {
 
     /// From those who found room alone: who waits meets the queue as well, which swings by itself.
     fn burstiness(&self) -> f64 {
+        // Too few to show bursts: independent arrivals then, as Erlang's formula assumes.
         if self.roomy < MIN_COMPARED {
             return 1.0;
         }
@@ -125,6 +138,8 @@ impl Totals {
     }
 
     fn upstream_slows_down(&self) -> bool {
+        // Read later than the totals that they are part of, the busy ones may seem to be more than
+        // all.
         let (calm, calm_nanos) = (
             self.uses.saturating_sub(self.busy),
             self.use_nanos.saturating_sub(self.busy_nanos),
@@ -135,8 +150,8 @@ impl Totals {
     }
 }
 
-/// What to say of `totals`, which came in `span`; `None` if that is too little to go by. A
-/// connection carries `each` requests at once.
+/// Returns the advice for `totals`, the load of `span`; `None` if that is too little. A connection
+/// carries `each` requests at once.
 pub(crate) fn advise(
     totals: &Totals,
     span: Duration,
@@ -147,15 +162,27 @@ pub(crate) fn advise(
         return None;
     }
     let (load, burstiness) = (totals.offered_load(span), totals.burstiness());
-    if load > MAX_LOAD {
+    of_load(load, burstiness, limit, each, totals.upstream_slows_down())
+}
+
+fn of_load(
+    load: f64,
+    burstiness: f64,
+    limit: Option<u64>,
+    each: u64,
+    slows_down: bool,
+) -> Option<Advice> {
+    // NaN is outside as well, and the loop over places has an end.
+    if !(0.0..=MAX_LOAD).contains(&load) || !burstiness.is_finite() {
         return None;
     }
     let waits =
         |connections: u64| share_waiting(load, burstiness, connections.saturating_mul(each));
+    // Erlang's places are requests in service, of which a connection of HTTP/2 carries several.
     let mut connections = places_for(load, burstiness).div_ceil(each);
     let short = limit.is_some_and(|limit| limit < connections);
     let verdict = match limit {
-        Some(limit) if short && totals.upstream_slows_down() => {
+        Some(limit) if short && slows_down => {
             connections = limit;
             Verdict::SlowUpstream
         }
@@ -170,68 +197,6 @@ pub(crate) fn advise(
         waiting_now: limit.map(waits),
         waiting_then: waits(connections),
     })
-}
-
-/// As many places as let one request in a hundred wait: those that Erlang's formula wants above the
-/// load, stretched by the square root of the burstiness.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "positive, and far below 2^52"
-)]
-fn places_for(load: f64, burstiness: f64) -> u64 {
-    let mut places = 0;
-    let mut blocked = 1.0;
-    loop {
-        places += 1;
-        blocked = next_blocked(load, places, blocked);
-        if erlang_c(load, float(places), blocked) <= MAY_WAIT {
-            let margin = float(places) - load;
-            return (load + margin * burstiness.sqrt()).ceil() as u64;
-        }
-    }
-}
-
-/// The share of requests that wait for one of `places`: that of Erlang's formula for independent
-/// arrivals, with the margin above the load shrunk as [`places_for`] stretches it.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "positive, and at most `places`"
-)]
-fn share_waiting(load: f64, burstiness: f64, places: u64) -> f64 {
-    let margin = float(places) - load;
-    if margin <= 0.0 {
-        return 1.0;
-    }
-    let places = (load + margin / burstiness.sqrt()).floor().max(1.0);
-    let mut blocked = 1.0;
-    for place in 1..=places as u64 {
-        blocked = next_blocked(load, place, blocked);
-        // It only falls, and a limit may be as good as none.
-        if blocked < NOBODY {
-            return 0.0;
-        }
-    }
-    erlang_c(load, places, blocked)
-}
-
-/// Erlang's first formula for one place more.
-fn next_blocked(load: f64, places: u64, blocked: f64) -> f64 {
-    load * blocked / (float(places) + load * blocked)
-}
-
-/// Erlang's second formula: who is not blocked but waits.
-fn erlang_c(load: f64, places: f64, blocked: f64) -> f64 {
-    if places <= load {
-        return 1.0;
-    }
-    blocked / (1.0 - load / places * (1.0 - blocked))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a statistic")]
-fn float(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

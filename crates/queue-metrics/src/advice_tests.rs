@@ -1,4 +1,5 @@
 use super::*;
+use crate::erlang::MAY_WAIT;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -23,7 +24,7 @@ fn close(a: f64, b: f64) -> bool {
 }
 
 #[test]
-fn one_in_a_hundred_waits_with_as_many_as_erlang_says() {
+fn advice_is_least_connections_within_erlang_wait_limit() {
     for (load, connections) in [(5, 12), (20, 32), (100, 125), (500, 555)] {
         let advice = advise(&independent(load), MINUTE, None, 1).unwrap();
         assert_eq!(advice.connections, connections);
@@ -46,7 +47,7 @@ fn arrivals_in_fives_want_more() {
 }
 
 #[test]
-fn few_requests_say_nothing_and_neither_do_those_that_do_not_end() {
+fn few_or_unending_requests_give_no_advice() {
     let mut totals = independent(20);
     totals.arrivals = MIN_REQUESTS - 1;
     assert_eq!(advise(&totals, MINUTE, None, 1), None);
@@ -62,7 +63,7 @@ fn few_requests_say_nothing_and_neither_do_those_that_do_not_end() {
 }
 
 #[test]
-fn what_waits_or_is_refused_counts_as_load_and_not_as_bursts() {
+fn queued_and_refused_requests_count_as_offered_load() {
     let mut totals = independent(20);
     // Three quarters found the queue or were refused; the rest met no more than a limit lets them.
     totals.roomy = totals.arrivals / 4;
@@ -76,7 +77,7 @@ fn what_waits_or_is_refused_counts_as_load_and_not_as_bursts() {
 }
 
 #[test]
-fn a_limit_that_is_as_good_as_none_takes_no_time_and_makes_nobody_wait() {
+fn an_unbounded_limit_advises_no_wait() {
     for each in [1, 100] {
         let advice = advise(&independent(500), MINUTE, Some(u64::MAX), each).unwrap();
         assert_eq!(
@@ -87,7 +88,7 @@ fn a_limit_that_is_as_good_as_none_takes_no_time_and_makes_nobody_wait() {
 }
 
 #[test]
-fn a_limit_below_the_load_makes_all_wait_and_is_to_be_raised() {
+fn advice_raises_a_limit_below_the_load() {
     let advise = |limit| advise(&independent(20), MINUTE, Some(limit), 1).unwrap();
     let low = advise(19);
     assert_eq!((low.connections, low.verdict), (32, Verdict::Raise));
@@ -98,7 +99,7 @@ fn a_limit_below_the_load_makes_all_wait_and_is_to_be_raised() {
 }
 
 #[test]
-fn an_upstream_that_is_slower_under_load_gets_no_more_connections() {
+fn upstream_slower_under_load_gets_no_more_connections() {
     let mut totals = independent(20);
     (totals.busy, totals.busy_nanos) = (6_000, 6_000 * 130_000_000);
     let verdict = |totals: &Totals| {
@@ -121,7 +122,7 @@ fn a_connection_of_many_streams_counts_as_many() {
 }
 
 #[test]
-fn what_came_in_a_while_is_told_across_a_counter_that_wraps() {
+fn difference_of_totals_survives_a_wrapped_counter() {
     let before = Totals {
         use_nanos: u64::MAX - 4,
         ..Totals::default()

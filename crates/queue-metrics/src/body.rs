@@ -1,3 +1,5 @@
+//! The response body of a measured service, in flight until it ends.
+
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -26,6 +28,7 @@ impl<B: Body> QueueMetricsBody<B> {
             inner,
             in_flight: Some(in_flight),
         };
+        // An empty body may never be polled, and its drop would count as cancelled.
         if body.inner.is_end_stream() {
             end(&mut body.in_flight, Outcome::Ok);
         }
@@ -44,7 +47,7 @@ impl<B> QueueMetricsBody<B> {
         &mut self.inner
     }
 
-    /// The body below. The request counts as ended well: nobody will see its end.
+    /// The body below. The request counts as ended well: its end is out of sight.
     pub fn into_inner(mut self) -> B {
         end(&mut self.in_flight, Outcome::Ok);
         self.inner
@@ -79,6 +82,7 @@ impl<B: Body> Body for QueueMetricsBody<B> {
 }
 
 fn end(in_flight: &mut Option<InFlight>, outcome: Outcome) {
+    // Once: the last frame ends it, and a reader may poll on to `None`.
     if let Some(in_flight) = in_flight.take() {
         in_flight.end(outcome);
     }

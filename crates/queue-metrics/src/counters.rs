@@ -19,7 +19,7 @@ impl Level {
         unsigned(self.0.fetch_add(1, Relaxed) + 1)
     }
 
-    /// What it was.
+    /// Decrements, and returns the level before.
     pub(crate) fn fall(&self) -> u64 {
         unsigned(self.0.fetch_sub(1, Relaxed))
     }
@@ -55,12 +55,12 @@ pub(crate) struct Queue {
     earlier: [AtomicU64; PEAK_REPORTS - 1],
 }
 
-/// How many reports a peak is in: 30 s at [`REPORT_EVERY`](crate::REPORT_EVERY), the longest that
-/// Prometheus usually scrapes at.
+/// The number of reports that a peak is in: 30 s at [`REPORT_EVERY`](crate::REPORT_EVERY), the
+/// longest that Prometheus usually scrapes at.
 pub(crate) const PEAK_REPORTS: usize = 3;
 
 impl Queue {
-    /// How many there are with this one.
+    /// Counts one more, and returns the number with it.
     pub(crate) fn enter(&self) -> u64 {
         let now = self.now.rise();
         self.peak.fetch_max(now, Relaxed);
@@ -87,6 +87,7 @@ impl Queue {
         let last = self.peak.swap(0, Relaxed);
         // Not in the swap: who entered between the two would be lost.
         self.peak.fetch_max(self.len(), Relaxed);
+        // Moves each peak on by a report; the oldest falls out.
         self.earlier
             .iter()
             .fold(last, |last, peak| peak.swap(last, Relaxed));

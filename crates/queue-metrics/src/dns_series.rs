@@ -1,15 +1,17 @@
 //! What is counted of one name in the DNS.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use tollgate_core::lock::lock;
 
 use crate::counters::Tally;
 use crate::histogram::Histogram;
 
-/// What a cache can answer; anything else is counted as `other`.
+/// The results of a cache; anything else is counted as `other`.
 pub(crate) const RESULTS: [&str; 5] = ["hit", "stale", "miss", "negative", "other"];
 
-/// How many words for errors are told apart; the rest is called `other`.
+/// The most kinds of error with a series of their own; the others share `other`.
 const MAX_ERRORS: usize = 16;
 
 #[derive(Debug)]
@@ -47,14 +49,16 @@ impl DnsSeries {
 
     /// A copy of the list, so that no recorder is called under the lock.
     pub(crate) fn failed(&self) -> Vec<Failed> {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = lock(&self.failed);
         failed.clone()
     }
 
     fn failures_of(&self, word: &'static str) -> Arc<Histogram> {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = lock(&self.failed);
         let known = |failed: &Vec<Failed>, word| failed.iter().position(|(w, _)| *w == word);
         let word = match known(&failed, word) {
+            // The words are the resolver's, which may be the user's own and have any number of
+            // them.
             None if failed.len() >= MAX_ERRORS => "other",
             _ => word,
         };
@@ -62,6 +66,7 @@ impl DnsSeries {
             failed.push((word, Arc::new(Histogram::of_waits())));
             failed.len() - 1
         });
+        // Handed out, so that a sample is recorded after the lock is free again.
         Arc::clone(&failed[index].1)
     }
 }

@@ -1,3 +1,5 @@
+//! The future of a measured call.
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -62,6 +64,8 @@ where
         };
         let in_flight = this.in_flight.take();
         let mut in_flight = in_flight.expect("a future is not polled after it was ready");
+        // The wait ends with the head. Before `measure`, which may be the user's and keep the guard
+        // for as long as it likes.
         in_flight.answered();
         Poll::Ready(match result {
             Ok(response) => Ok(U::measure(response, in_flight)),

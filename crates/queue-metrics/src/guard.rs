@@ -1,9 +1,10 @@
 //! The label guard: at most so many series by name, the rest in one that is called `_other`.
 
 use std::hash::BuildHasher;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard};
 
 use foldhash::quality::RandomState;
+use tollgate_core::lock::{read, write};
 
 use crate::sketch::Sketch;
 
@@ -25,6 +26,7 @@ pub(crate) struct Guard<S> {
 #[derive(Debug)]
 struct Known<S> {
     by_name: Map<Box<str>, Vec<Arc<Entry<S>>>>,
+    // Of entries, not of names: a name may have several ports.
     len: usize,
 }
 
@@ -36,7 +38,7 @@ pub(crate) struct Entry<S> {
     pub(crate) series: S,
 }
 
-/// What a search found.
+/// The result of a search.
 pub(crate) enum Found<S> {
     Own(Arc<Entry<S>>),
     Other(Arc<Entry<S>>),
@@ -64,7 +66,9 @@ impl<S: Default> Guard<S> {
             return Found::Own(entry);
         }
         let full = known.len >= max;
+        // Open before a series is made, and before it is locked for writing.
         drop(known);
+        // Without an entry of its own, so that an origin beyond the maximum costs no allocation.
         if full {
             return self.overflow(name, port, max);
         }
@@ -76,7 +80,9 @@ impl<S: Default> Guard<S> {
     }
 
     fn add(&self, fresh: Arc<Entry<S>>, max: usize) -> Option<Arc<Entry<S>>> {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = write(&self.known);
+        // Looked for once more: another thread may have added it meanwhile, and each would count
+        // apart.
         if let Some(entry) = known.get(&fresh.name, fresh.port) {
             return Some(entry);
         }
@@ -90,6 +96,7 @@ impl<S: Default> Guard<S> {
     }
 
     fn overflow(&self, name: &str, port: u16, max: usize) -> Found<S> {
+        // Warned of by the first that does not fit: every event of the others would repeat it.
         let sketch = self.overflowed.get_or_init(|| {
             tracing::warn!(
                 target: "tollgate::metrics",
@@ -114,19 +121,20 @@ impl<S> Guard<S> {
     pub(crate) fn all(&self) -> Vec<Arc<Entry<S>>> {
         let known = self.known();
         let mut all: Vec<_> = known.by_name.values().flatten().cloned().collect();
+        // Before the sort: the event of a new origin waits for this lock to write.
         drop(known);
         all.sort_unstable_by(|a, b| (&a.name, a.port).cmp(&(&b.name, b.port)));
         all.extend(self.other.get().cloned());
         all
     }
 
-    /// How many different names and ports share `_other`.
+    /// Returns the number of different names and ports that share `_other`.
     pub(crate) fn overflowed(&self) -> u64 {
         self.overflowed.get().map_or(0, Sketch::estimate)
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known<S>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.known)
     }
 }
 
@@ -160,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn names_beyond_the_limit_share_one_series_and_are_counted() {
+    fn names_beyond_the_limit_overflow_into_one_series() {
         let guard = Guard::<AtomicU64>::default();
         for round in 0..2 {
             for i in 0..10_000 {

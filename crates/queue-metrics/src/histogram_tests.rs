@@ -44,7 +44,7 @@ fn all() -> u64 {
 }
 
 #[test]
-fn a_sample_on_a_bound_belongs_below_it_and_is_handed_over_as_it_is() {
+fn a_sample_on_a_bucket_bound_counts_below() {
     for bound in WAIT_BUCKETS {
         let (heard, handle) = Heard::new();
         let histogram = Histogram::of_waits();
@@ -71,7 +71,7 @@ fn counts_per_bucket_and_the_sum_arrive() {
 }
 
 #[test]
-fn what_a_mean_rounds_off_is_made_up_for_later() {
+fn histogram_sum_recovers_what_a_mean_rounds_off() {
     let (heard, handle) = Heard::new();
     let histogram = Histogram::of_waits();
     for _ in 0..1000 {
@@ -164,7 +164,7 @@ fn samples_of_many_threads_all_arrive() {
 }
 
 #[test]
-fn every_value_is_in_the_first_bucket_whose_bound_is_not_below_it() {
+fn bucket_of_agrees_with_binary_search_of_bounds() {
     for histogram in [Histogram::of_waits(), Histogram::of_lifetimes()] {
         let powers = (0..64).map(|power| 1_u64 << power);
         for value in powers.chain(histogram.bounds.iter().copied()) {

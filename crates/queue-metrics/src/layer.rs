@@ -1,3 +1,5 @@
+//! The layer that measures a service, and its options.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -64,21 +66,21 @@ impl<U> QueueMetricsLayer<U> {
         self
     }
 
-    /// Which convention names and labels follow; default [`Naming::Prometheus`].
+    /// Sets the convention of names and labels; default [`Naming::Prometheus`].
     #[must_use]
     pub fn naming(mut self, naming: Naming) -> Self {
         self.spelling.naming = naming;
         self
     }
 
-    /// Leaves a metric out.
+    /// Omits a metric.
     #[must_use]
     pub fn without(mut self, metric: &Metric) -> Self {
         self.spelling.without.push(metric.name);
         self
     }
 
-    /// What was counted, without any recorder.
+    /// Returns the counts, without any recorder.
     pub fn snapshot(&self) -> ServiceStats {
         let series = &self.series;
         let [ok, error, cancelled] = series.outcomes.get();
@@ -162,6 +164,7 @@ impl<S, U> Layer<S> for QueueMetricsLayer<U> {
     }
 }
 
+// By hand: a derive would ask for `U: Clone`.
 impl<U> Clone for QueueMetricsLayer<U> {
     fn clone(&self) -> Self {
         Self {

@@ -4,7 +4,7 @@
 //!
 //! A service whose upstream slows down is green on CPU and memory while its requests queue behind
 //! the connection pool. The number that shows it, how many requests wait and for how long, is one
-//! that HTTP clients do not tell. This crate counts it in two places:
+//! that HTTP clients do not expose. This crate counts it in two places:
 //!
 //! * [`QueueMetricsLayer`], around any Tower service: who waits in `poll_ready`, what is in flight
 //!   until the response body has ended, and how it ended;
@@ -15,7 +15,7 @@
 //! Both count in atomics of their own, which a snapshot reads without any recorder, and
 //! [`spawn_report`] carries the numbers to the recorder of the `metrics` facade that is installed
 //! at that time. If all you want is a request's duration by status, a layer above, such as
-//! `tower-http`'s, tells more.
+//! `tower-http`'s, has more.
 //!
 //! # Example
 //!
@@ -48,14 +48,14 @@
 //!
 //! # Where it goes in the stack
 //!
-//! The layer measures what is *below* it. Outermost, its wait covers every layer that says in
+//! The layer measures what is *below* it. Outermost, its wait covers every layer that reports it in
 //! `poll_ready` that it is not ready, such as tower's `ConcurrencyLimit` or `Buffer`, and every
-//! layer that queues inside its call and tells of it through [`wait`](tollgate_core::wait), as
+//! layer that queues inside its call and reports it through [`wait`](tollgate_core::wait), as
 //! Tollgate's do, however the call ends. Any other wait is in the request's duration alone.
 //!
 //! # Differences from tower-http's `InFlightRequestsLayer`
 //!
-//! That one counts what is in flight. This one also counts who waits, keeps distributions, tells
+//! That one counts what is in flight. This one also counts waiting callers, keeps distributions, tells
 //! outcomes apart, and reports by itself to whichever recorder is installed.
 //!
 //! # Choosing the values
@@ -70,7 +70,7 @@
 //! # Backpressure and clones
 //!
 //! The layer adds none and hides none. A clone starts without a wait of its own: the wait is of
-//! the clone that was polled. One that was ready and is dropped without a call leaves no trace.
+//! the clone that was polled. One that was ready and is dropped without a call is not counted.
 //!
 //! # Cancel safety
 //!
@@ -99,9 +99,16 @@
 //! | `http_client_active_requests` | gauge | 1 |  | a lease is granted, released |
 //! | `http_client_queued_requests` | gauge | 1 |  | a request begins to wait, stops waiting |
 //! | `http_client_queued_requests_peak` | gauge | 1 |  | more wait than since three reports ago |
+//! | `http_client_queued_requests_for_dial` | gauge | 1 |  | a dial starts for a request that waits, ends |
 //! | `http_client_request_time_in_queue_seconds` | histogram | s |  | a lease is granted, or refused after a wait |
+//! | `http_client_request_time_for_dial_seconds` | histogram | s |  | the same, where a dial of its own was part of the wait |
 //! | `http_client_queue_rejections_total` | counter | 1 | `reason` | a lease is refused |
-//! | `http_client_connection_use_seconds` | histogram | s |  | a lease is released |
+//! | `http_client_queue_order_turns_total` | counter | 1 |  | the queue turns to newest first |
+//! | `http_client_exchanges_total` | counter | 1 | `end` | a lease is released: `whole`, `left`, `broken`, `unused` |
+//! | `http_client_connection_use_seconds` | histogram | s |  | the lease of a whole exchange is released |
+//! | `http_client_request_duration_seconds` | histogram | s | `http_request_method`, `http_response_status_code`, `error_type`, `network_protocol_version` | a call through a `tollgate::Client` gets its response head, or an error |
+//! | `http_client_request_body_size_bytes` | histogram | By | `http_request_method`, `http_response_status_code`, `error_type`, `network_protocol_version` | both bodies of such a call have ended, [if opted in](PoolMetrics::with_body_sizes) |
+//! | `http_client_response_body_size_bytes` | histogram | By | `http_request_method`, `http_response_status_code`, `error_type`, `network_protocol_version` | the same, if it had a response |
 //! | `http_client_requests_retried_total` | counter | 1 |  | a request is sent again |
 //! | `http_client_connections_opened_total` | counter | 1 |  | a dial succeeds |
 //! | `http_client_connections_reused_total` | counter | 1 |  | a lease is granted on a used connection |
@@ -119,6 +126,9 @@
 //! | `tower_service_request_duration_seconds` | histogram | s |  | a request ends |
 //! | `tower_service_requests_total` | counter | 1 | `outcome` | a request ends: `ok`, `error`, `cancelled` |
 //!
+//! With [`Naming::OpenTelemetry`], the names that OpenTelemetry's semantic conventions have are used as
+//! they want, with every attribute that they require (version 1.44.0, held by a test).
+//!
 //! Counters and gauges of an origin are there from the first report after its first event on, so
 //! that `rate` sees the first refusal of an origin that has been scraped before: what came before
 //! its first scrape no rate can show. Histograms are there from their first sample on. Counters,
@@ -127,15 +137,17 @@
 
 mod advice;
 mod body;
+mod bounds;
+mod calls;
 mod counters;
 mod dns_series;
+mod erlang;
 mod future;
 mod guard;
 mod histogram;
 mod layer;
 mod limit;
 mod load;
-mod loud;
 mod measure;
 pub mod names;
 mod pool_metrics;
@@ -150,8 +162,8 @@ mod service_series;
 mod sketch;
 mod snapshot;
 mod spelling;
-mod table;
 mod trace_events;
+mod warn_limit;
 
 pub use advice::{Advice, Verdict};
 pub use body::QueueMetricsBody;

@@ -1,20 +1,21 @@
 //! The load on an origin: what [`advise`](crate::advice::advise) goes by, and since when.
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tollgate_core::lock::lock;
 
 use crate::advice::Totals;
 use crate::counters::nanos;
 
-/// What advice looks back on: long enough for a thousand requests at a few a second, short enough to
-/// follow the day.
+/// The time that advice looks back on: long enough for a thousand requests at a few a second, short
+/// enough to follow the day.
 pub(crate) const LOOKS_BACK: Duration = Duration::from_secs(300);
 
-/// How far apart what is remembered lies, at least.
+/// The least time between two remembered totals.
 const STEP: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub(crate) struct Load {
     busy_above: AtomicU64,
     busy: AtomicU64,
     busy_nanos: AtomicU64,
-    /// What exchanges lasted beyond [`LOOKS_BACK`]: a stream of an hour was one request in flight in
-    /// the last minutes, and not twelve.
+    /// The time that exchanges lasted beyond [`LOOKS_BACK`]: a stream of an hour was one request in
+    /// flight in the last minutes, and not twelve.
     excess_nanos: AtomicU64,
     /// Guards the list alone.
     history: Mutex<History>,
@@ -79,7 +80,7 @@ impl Load {
         self.busy_above.store(above, Relaxed);
     }
 
-    /// Completes `totals`, of which the counters know the rest, and says what came of them in how
+    /// Completes `totals`, of which the counters know the rest, and returns what came of them in how
     /// long a while. `None` at first, since nothing was before.
     pub(crate) fn lately(&self, now: Instant, totals: Totals) -> Option<(Duration, Totals)> {
         let excess = self.excess_nanos.load(Relaxed);
@@ -92,7 +93,7 @@ impl Load {
             busy_nanos: self.busy_nanos.load(Relaxed),
             ..totals
         };
-        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut history = lock(&self.history);
         history.remember(now, totals)
     }
 }
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_is_that_of_the_last_five_minutes() {
+    fn load_history_covers_the_last_five_minutes() {
         let (start, mut history) = (Instant::now(), History::default());
         for second in 0..3_600 {
             let lately = history.remember(start + Duration::from_secs(second), at(7 * second));

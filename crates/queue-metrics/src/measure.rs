@@ -6,13 +6,13 @@ use http_body::Body;
 use crate::body::QueueMetricsBody;
 use crate::service_series::{InFlight, Outcome};
 
-/// Until when a request is in flight whose response is an `R`: [`BodyEnd`] or [`Head`].
+/// The end of a request whose response is an `R`: [`BodyEnd`] or [`Head`].
 ///
 /// Implement it for a type of your own where a response that is no [`http::Response`] has something
 /// that outlives it, and name that type in
 /// [`QueueMetricsLayer::until`](crate::QueueMetricsLayer::until).
 pub trait MeasureUntil<R> {
-    /// What the caller gets.
+    /// The response that the caller gets.
     type Measured;
 
     /// Ties `in_flight` to `response`, or ends it.

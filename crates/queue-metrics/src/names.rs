@@ -11,7 +11,7 @@
 
 use metrics::Unit;
 
-/// What is known about one metric.
+/// The description of one metric.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Metric {
@@ -19,15 +19,15 @@ pub struct Metric {
     pub name: &'static str,
     /// Its name as OpenTelemetry writes it, which [`Naming::OpenTelemetry`](crate::Naming) uses.
     pub otel: &'static str,
-    /// Whether it is a gauge, a counter or a histogram.
+    /// Gauge, counter or histogram.
     pub kind: Kind,
-    /// What it counts or measures.
+    /// The unit of its values.
     pub unit: Unit,
     /// One sentence for people.
     pub description: &'static str,
     /// The labels of its own, besides those that every series of its source has.
     pub labels: &'static [&'static str],
-    /// The bounds of a histogram's buckets in seconds; empty for the other kinds.
+    /// The bounds of a histogram's buckets, in its unit; empty for the other kinds.
     pub buckets: &'static [f64],
 }
 
@@ -53,6 +53,23 @@ pub const WAIT_BUCKETS: &[f64] = &[
 /// The life of a connection: the buckets that .NET advises for it.
 pub const LIFETIME_BUCKETS: &[f64] = &[
     0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+];
+
+/// The sizes of bodies in bytes: powers of four from 64 B to 1 GiB. OpenTelemetry advises none.
+pub const SIZE_BUCKETS: &[f64] = &[
+    64.0,
+    256.0,
+    1_024.0,
+    4_096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+    268_435_456.0,
+    1_073_741_824.0,
 ];
 
 macro_rules! table {
@@ -97,12 +114,29 @@ table! {
         [] &[], "Requests that wait for a connection: the one to look at first.";
     QUEUED_REQUESTS_PEAK = Gauge Count "http_client_queued_requests_peak" "http.client.queued_requests_peak"
         [] &[], "The most requests that waited at once since three reports ago.";
+    QUEUED_REQUESTS_FOR_DIAL = Gauge Count "http_client_queued_requests_for_dial" "http.client.queued_requests_for_dial"
+        [] &[], "Those of the queued requests that have a dial of their own: the others wait for capacity.";
     TIME_IN_QUEUE = Histogram Seconds "http_client_request_time_in_queue_seconds" "http.client.request.time_in_queue"
-        [] WAIT_BUCKETS, "How long requests waited for a connection: zeros included, and refusals that waited.";
+        [] WAIT_BUCKETS, "How long requests waited for capacity: zeros included, and refusals that waited; without dials of their own.";
+    TIME_FOR_DIAL = Histogram Seconds "http_client_request_time_for_dial_seconds" "http.client.request.time_for_dial"
+        [] WAIT_BUCKETS, "How long requests waited for a dial of their own: only those that did.";
     QUEUE_REJECTIONS = Counter Count "http_client_queue_rejections_total" "http.client.queue_rejections"
-        ["reason"] &[], "Requests that got no connection.";
+        ["reason"] &[], "Requests that got no connection; abandoned: the caller left after waiting for capacity.";
+    QUEUE_ORDER_TURNS = Counter Count "http_client_queue_order_turns_total" "http.client.queue_order_turns"
+        [] &[], "Times that the queue turned to newest first, since callers left it in numbers.";
+    EXCHANGES = Counter Count "http_client_exchanges_total" "http.client.exchanges"
+        ["end"] &[], "Exchanges that ended: whole, left by their caller, broken or unused; whole ones are the goodput.";
     CONNECTION_USE = Histogram Seconds "http_client_connection_use_seconds" "http.client.connection.use_time"
-        [] WAIT_BUCKETS, "From lease to the end of the response body: the rate of its sum is the offered load.";
+        [] WAIT_BUCKETS, "From lease to the end of the response body, of whole exchanges: the rate of its sum is the offered load.";
+    REQUEST_DURATION = Histogram Seconds "http_client_request_duration_seconds" "http.client.request.duration"
+        ["http_request_method", "http_response_status_code", "error_type", "network_protocol_version"] WAIT_BUCKETS,
+        "From a client's call to its response head, or its error: waits, dials and retries included.";
+    REQUEST_BODY_SIZE = Histogram Bytes "http_client_request_body_size_bytes" "http.client.request.body.size"
+        ["http_request_method", "http_response_status_code", "error_type", "network_protocol_version"] SIZE_BUCKETS,
+        "The size of request bodies as they were sent, encoded and without framing; off by default.";
+    RESPONSE_BODY_SIZE = Histogram Bytes "http_client_response_body_size_bytes" "http.client.response.body.size"
+        ["http_request_method", "http_response_status_code", "error_type", "network_protocol_version"] SIZE_BUCKETS,
+        "The size of response bodies as far as they were read, encoded and without framing; off by default.";
     REQUESTS_RETRIED = Counter Count "http_client_requests_retried_total" "http.client.requests_retried"
         [] &[], "Requests started again on another connection.";
     CONNECTIONS_OPENED = Counter Count "http_client_connections_opened_total" "http.client.connections_opened"
@@ -139,6 +173,14 @@ table! {
 
 /// The label with a connection's state.
 pub const STATE: &str = "http_connection_state";
+/// The label with a request's method, `_OTHER` if it is not one of the usual.
+pub const METHOD: &str = "http_request_method";
+/// The label with the status of a response; a series of calls without one lacks it.
+pub const STATUS: &str = "http_response_status_code";
+/// The label with the word for an error; a series of what succeeded lacks it.
+pub const ERROR: &str = "error_type";
+/// The label with the version of HTTP that a response was in, such as `1.1`.
+pub const VERSION: &str = "network_protocol_version";
 /// The label with an origin's host, its group, or `_other`: on every series of an origin.
 pub const SERVER_ADDRESS: &str = "server_address";
 /// The label with an origin's port, also where it is the scheme's default; 0 for `_other`.

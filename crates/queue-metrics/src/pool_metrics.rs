@@ -1,3 +1,5 @@
+//! The observer that counts the events of pools, resolvers and dials.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -6,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tollgate_core::{Event, Observer, Origin};
 
+use crate::calls::Kind;
 use crate::dns_series::DnsSeries;
 use crate::guard::{Found, Guard};
 use crate::names::{self};
@@ -13,13 +16,13 @@ use crate::resolved::Resolved;
 use crate::series::OriginSeries;
 use crate::spelling::{Described, Spelling};
 
-/// How many origins have series of their own: at some 9 KiB each a scrape is a page of 900 KiB.
+/// The most origins with series of their own: at some 9 KiB each a scrape is a page of 900 KiB.
 pub const MAX_ORIGINS: NonZeroUsize = NonZeroUsize::new(100).expect("is not zero");
 
-/// How many origins are resolved to their group without asking for it again.
+/// The most origins whose group is remembered.
 const MAX_RESOLVED: usize = 1024;
 
-/// Counts what an [`Observer`] is told of pools, resolvers and dials, per origin, and reports it.
+/// Counts the events of pools, resolvers and dials, per origin, and reports the numbers.
 ///
 /// Events move relaxed atomics and nothing else: no allocation, no clock, no recorder. A
 /// [`report`](PoolMetrics::report) carries the numbers to whatever recorder is installed then;
@@ -70,6 +73,8 @@ impl PoolMetrics {
             spelling: Spelling::without(&[
                 &names::CONNECTION_DURATION,
                 &names::CONNECTIONS_RECOMMENDED,
+                &names::REQUEST_BODY_SIZE,
+                &names::RESPONSE_BODY_SIZE,
             ]),
             described: Described::default(),
             pool: None,
@@ -82,7 +87,7 @@ impl PoolMetrics {
         }
     }
 
-    /// Reports `limit` connections for this origin, whatever its pool says, and for the whole of
+    /// Reports `limit` connections for this origin, whatever its pool reports, and for the whole of
     /// its group if it is in one. Its series appear with it. An origin beyond the
     /// [maximum](PoolMetrics::max_origins) has none, and nothing is reported. 0 takes it back.
     pub fn set_limit(&self, origin: &Origin, limit: usize) {
@@ -99,12 +104,13 @@ impl PoolMetrics {
     }
 
     fn find_or_add(&self, origin: &Origin) -> Found<OriginSeries> {
+        // The function may be the user's: no lock is held yet.
         let name = self.name_of(origin);
         self.origins
             .find_or_add(&name, origin.port(), self.max_origins)
     }
 
-    /// What stands for an origin in `server_address`.
+    /// Returns the value of `server_address` for an origin.
     pub(crate) fn name_of<'a>(&self, origin: &'a Origin) -> Cow<'a, str> {
         match &self.group {
             Some(group) => group(origin),
@@ -121,7 +127,58 @@ impl PoolMetrics {
                 self.resolved.remember(origin, entry, max);
                 done
             }
+            // Not remembered: origins beyond the maximum have no bound, and would fill the table.
             Found::Other(entry) => with(&entry.series),
+        }
+    }
+
+    /// Counts the end of a call, or of its bodies.
+    fn called(&self, event: &Event<'_>) {
+        match *event {
+            Event::CallEnded {
+                origin,
+                method,
+                answer,
+                error,
+                elapsed,
+            } => {
+                let kind = Kind::new(method, answer, error);
+                self.with(origin, |s| s.calls.ended(kind, elapsed));
+            }
+            // Another observer beside this one may have asked for it.
+            Event::BodiesEnded {
+                origin,
+                method,
+                answer,
+                error,
+                sent,
+                received,
+            } if self.observes_bodies() => {
+                let kind = Kind::new(method, answer, error);
+                self.with(origin, |s| s.bodies_ended(kind, sent, received));
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts what changes from one level to another.
+    fn changed(&self, event: &Event<'_>) {
+        match *event {
+            Event::DiallingChanged { origin, from, to } => {
+                self.with(origin, |s| s.dialling.shift(from, to));
+            }
+            Event::OrderChanged { origin, to, .. } => self.with(origin, |s| s.order_changed(to)),
+            Event::LimitChanged { origin, from, to } => {
+                self.with(origin, |s| s.limit.shift(from, to));
+            }
+            Event::DrainingChanged { origin, from, to } => {
+                self.with(origin, |s| s.draining.shift(from, to));
+            }
+            Event::StreamsChanged { origin, from, to } => {
+                self.with(origin, |s| s.streams.shift(from, to));
+            }
+            // An event newer than this crate has no metric yet.
+            _ => {}
         }
     }
 
@@ -141,14 +198,19 @@ impl Observer for PoolMetrics {
             Event::Granted {
                 origin,
                 waited,
+                dial,
                 reused,
-            } => self.with(origin, |s| s.granted(waited, reused)),
+            } => self.with(origin, |s| s.granted(waited, dial, reused)),
             Event::Refused {
                 origin,
                 reason,
                 waited,
-            } => self.with(origin, |s| s.refused(reason, waited)),
-            Event::Released { origin, held } => self.with(origin, |s| s.released(held)),
+                dial,
+            } => self.with(origin, |s| s.refused(reason, waited, dial)),
+            Event::Released { origin, held, end } => {
+                self.with(origin, |s| s.released(held, end));
+            }
+            Event::CallEnded { .. } | Event::BodiesEnded { .. } => self.called(event),
             Event::Retried { origin, .. } => {
                 self.with(origin, |s| s.retried.fetch_add(1, Relaxed));
             }
@@ -168,24 +230,19 @@ impl Observer for PoolMetrics {
                 age,
                 ..
             } => self.with(origin, |s| s.closed(reason, age)),
-            Event::LimitChanged { origin, from, to } => {
-                self.with(origin, |s| s.limit.shift(from, to));
-            }
-            Event::DrainingChanged { origin, from, to } => {
-                self.with(origin, |s| s.draining.shift(from, to));
-            }
-            Event::StreamsChanged { origin, from, to } => {
-                self.with(origin, |s| s.streams.shift(from, to));
-            }
             Event::DnsLookup {
                 name,
                 elapsed,
                 error,
             } => self.with_name(name, |s| s.lookup(elapsed, error)),
             Event::DnsCache { name, result } => self.with_name(name, |s| s.cache(result)),
-            // An event newer than this crate has no metric yet.
-            _ => {}
+            _ => self.changed(event),
         }
+    }
+
+    fn observes_bodies(&self) -> bool {
+        let sizes = [&names::REQUEST_BODY_SIZE, &names::RESPONSE_BODY_SIZE];
+        sizes.into_iter().any(|metric| self.spelling.has(metric))
     }
 }
 

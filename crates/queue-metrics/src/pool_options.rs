@@ -1,4 +1,4 @@
-//! What of a pool is told, and under which names.
+//! The options of a pool's metrics: which, and under which names.
 
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
@@ -26,14 +26,14 @@ impl PoolMetrics {
         self
     }
 
-    /// Which convention names and labels follow; default [`Naming::Prometheus`].
+    /// Sets the convention of names and labels; default [`Naming::Prometheus`].
     #[must_use]
     pub fn naming(mut self, naming: Naming) -> Self {
         self.spelling.naming = naming;
         self
     }
 
-    /// Leaves a metric out, say because something else in the process emits it.
+    /// Omits a metric, for instance because something else in the process emits it.
     #[must_use]
     pub fn without(mut self, metric: &Metric) -> Self {
         self.spelling.without.push(metric.name);
@@ -41,14 +41,26 @@ impl PoolMetrics {
     }
 
     /// Adds [`names::CONNECTION_DURATION`], which knows a connection only once it is closed and so
-    /// says nothing of those that live long.
+    /// does not show those that live long.
     #[must_use]
     pub fn with_connection_duration(self) -> Self {
         self.with_metric(&names::CONNECTION_DURATION)
     }
 
-    /// Adds [`names::CONNECTIONS_RECOMMENDED`]: what [`advise`](Self::advise) says at each report,
-    /// and zero where there was enough to say it from and is not any more.
+    /// Adds [`names::REQUEST_BODY_SIZE`] and [`names::RESPONSE_BODY_SIZE`], of the calls of a
+    /// `tollgate::Client` that is built with these metrics as its observer: a few allocations a call.
+    ///
+    /// They count the bytes that were really sent and read, as they are encoded, without HTTP's framing:
+    /// none of an answer to HEAD, whatever its `Content-Length`, and of a body that broke off what had
+    /// come. Each has as many series as [`names::REQUEST_DURATION`].
+    #[must_use]
+    pub fn with_body_sizes(self) -> Self {
+        self.with_metric(&names::REQUEST_BODY_SIZE)
+            .with_metric(&names::RESPONSE_BODY_SIZE)
+    }
+
+    /// Adds [`names::CONNECTIONS_RECOMMENDED`]: the number of [`advise`](Self::advise) at each report,
+    /// and zero where there was enough load for advice and is not any more.
     #[must_use]
     pub fn with_recommendation(self) -> Self {
         self.with_metric(&names::CONNECTIONS_RECOMMENDED)
@@ -59,17 +71,17 @@ impl PoolMetrics {
         self
     }
 
-    /// How many origins, and how many names in the DNS, have series of their own; default
+    /// Sets the most origins, and the most names in the DNS, with series of their own; default
     /// [`MAX_ORIGINS`](crate::MAX_ORIGINS). The rest share `server_address="_other"`. Origins keep
-    /// their series for as long as the process lives, since a counter that began again would be read
-    /// as wrong.
+    /// their series for as long as the process lives, since a counter that began again would be
+    /// read as wrong.
     #[must_use]
     pub fn max_origins(mut self, max: NonZeroUsize) -> Self {
         self.max_origins = max.get();
         self
     }
 
-    /// What stands for an origin in `server_address`; default its host. Origins of one name and
+    /// Sets the value of `server_address` for an origin; default its host. Origins of one name and
     /// port share their series:
     ///
     /// ```
@@ -89,7 +101,7 @@ impl PoolMetrics {
     }
 
     /// Reports `limit` connections for every origin, and every group, whose limit neither its pool's
-    /// events tell, as those of Tollgate's do, nor [`set_limit`](PoolMetrics::set_limit).
+    /// events report, as those of Tollgate's do, nor [`set_limit`](PoolMetrics::set_limit).
     #[must_use]
     pub fn connections_limit(mut self, limit: usize) -> Self {
         self.default_limit = limit as u64;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use metrics::SharedString;
-use tollgate_core::{CloseReason, ConnectErrorKind, RefuseReason};
+use tollgate_core::{CloseReason, ConnectErrorKind, ExchangeEnd, RefuseReason};
 
+use crate::calls::Calls;
 use crate::dns_series::{DnsSeries, RESULTS};
 use crate::guard::Entry;
 use crate::names::{self, Metric};
@@ -65,6 +66,50 @@ impl PoolMetrics {
         }
     }
 
+    fn calls(&self, origin: &Origin, writer: &Writer<'_>, budget: &mut u64) {
+        let series = &origin.series;
+        self.by_kind(
+            origin,
+            &names::REQUEST_DURATION,
+            &series.calls,
+            writer,
+            budget,
+        );
+        if let Some(sizes) = series.sizes.get() {
+            let (sent, received) = (&sizes.sent, &sizes.received);
+            self.by_kind(origin, &names::REQUEST_BODY_SIZE, sent, writer, budget);
+            self.by_kind(origin, &names::RESPONSE_BODY_SIZE, received, writer, budget);
+        }
+    }
+
+    fn by_kind(
+        &self,
+        origin: &Origin,
+        metric: &Metric,
+        calls: &Calls,
+        writer: &Writer<'_>,
+        budget: &mut u64,
+    ) {
+        let base = self.origin_labels(origin);
+        for (kind, samples) in calls.all() {
+            let own = [
+                (names::METHOD, Some(kind.method.into())),
+                (
+                    names::STATUS,
+                    kind.status.map(|s| s.as_str().to_owned().into()),
+                ),
+                (names::ERROR, kind.error().map(|e| e.to_owned().into())),
+                (names::VERSION, kind.version.map(Into::into)),
+            ];
+            let own = own
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, value?)));
+            let labels: Vec<_> = base.iter().cloned().chain(own).collect();
+            let to = writer.labels(&labels);
+            to.samples(metric, None, samples, budget);
+        }
+    }
+
     fn origin_gauges(&self, origin: &Origin, to: &Labels<'_, '_>) {
         let series = &origin.series;
         let (active, idle) = series.active_and_idle();
@@ -81,6 +126,7 @@ impl PoolMetrics {
             to.gauge(&names::CONNECTIONS_LIMIT, None, limit);
             to.gauge(&names::REQUESTS_LIMIT, None, requests);
         }
+        // Not computed where it is omitted: it loops over the load, and every look is remembered.
         if self.spelling.has(&names::CONNECTIONS_RECOMMENDED)
             && let Some(connections) = self.recommended_for(origin)
         {
@@ -92,6 +138,11 @@ impl PoolMetrics {
             &names::QUEUED_REQUESTS_PEAK,
             None,
             series.queued.report_peak(),
+        );
+        to.gauge(
+            &names::QUEUED_REQUESTS_FOR_DIAL,
+            None,
+            series.dialling.get(),
         );
     }
 }
@@ -107,7 +158,12 @@ fn origin_counters(series: &OriginSeries, to: &Labels<'_, '_>) {
         None,
         series.reused.load(Relaxed),
     );
+    to.counter(&names::QUEUE_ORDER_TURNS, None, series.turns.load(Relaxed));
+    for (end, count) in ExchangeEnd::ALL.iter().zip(series.exchanges.get()) {
+        to.counter(&names::EXCHANGES, Some(("end", end.label())), count);
+    }
     to.counter(&names::REQUESTS_RETRIED, None, series.retried.load(Relaxed));
+    // Zeros as well: `rate` misses the first refusal of a series that was not there before it.
     for (reason, count) in RefuseReason::ALL.iter().zip(series.refused.get()) {
         to.counter(
             &names::QUEUE_REJECTIONS,
@@ -128,7 +184,7 @@ fn origin_counters(series: &OriginSeries, to: &Labels<'_, '_>) {
     {
         to.counter(
             &names::CONNECT_ERRORS,
-            Some(("error_type", kind.label())),
+            Some((names::ERROR, kind.label())),
             count,
         );
     }
@@ -163,6 +219,7 @@ impl Report for PoolMetrics {
             for origin in self.origins.all() {
                 let to = writer.labels(&self.origin_labels(&origin));
                 origin_samples(&origin.series, &to, &mut budget);
+                self.calls(&origin, &writer, &mut budget);
             }
             for name in self.names.all() {
                 let to = writer.labels(&self.name_labels(&name));
@@ -175,6 +232,7 @@ impl Report for PoolMetrics {
 
 fn origin_samples(series: &OriginSeries, to: &Labels<'_, '_>, budget: &mut u64) {
     to.samples(&names::TIME_IN_QUEUE, None, &series.waits, budget);
+    to.samples(&names::TIME_FOR_DIAL, None, &series.dial_waits, budget);
     to.samples(&names::CONNECTION_USE, None, &series.uses, budget);
     to.samples(&names::CONNECTION_DURATION, None, &series.lifetimes, budget);
     for (phase, histogram) in PHASES.into_iter().zip(&series.phases) {
@@ -190,7 +248,7 @@ fn origin_samples(series: &OriginSeries, to: &Labels<'_, '_>, budget: &mut u64) 
 fn name_samples(series: &DnsSeries, to: &Labels<'_, '_>, budget: &mut u64) {
     to.samples(&names::DNS_LOOKUP_DURATION, None, &series.answered, budget);
     for (error, histogram) in series.failed() {
-        let error = Some(("error_type", error));
+        let error = Some((names::ERROR, error));
         to.samples(&names::DNS_LOOKUP_DURATION, error, &histogram, budget);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::time::Instant;
-use tollgate_core::{CloseReason, ConnectErrorKind, RefuseReason};
+use tollgate_core::{CloseReason, ConnectErrorKind, ExchangeEnd, RefuseReason};
 
 use crate::advice::{Advice, advise};
 use crate::dns_series::{DnsSeries, RESULTS};
@@ -16,7 +16,7 @@ type Origin = Entry<OriginSeries>;
 type Name = Entry<DnsSeries>;
 
 impl PoolMetrics {
-    /// What was counted, without any recorder.
+    /// Returns the counts, without any recorder.
     pub fn snapshot(&self) -> PoolSnapshot {
         let (origins, names) = (self.origins.all(), self.names.all());
         PoolSnapshot {
@@ -40,6 +40,7 @@ impl PoolMetrics {
             requests_limit: self
                 .limit_of(origin)
                 .map(|limit| limit * series.each_carries()),
+            // Not read once more: it is to be their sum also while connections open.
             open: active + idle,
             active,
             idle,
@@ -48,14 +49,18 @@ impl PoolMetrics {
             draining: series.draining.get(),
             queued: series.queued.len(),
             queued_peak: series.queued.peak(),
+            queued_for_dial: series.dialling.get(),
+            order_turns: series.turns.load(Relaxed),
             granted: reused + series.fresh.load(Relaxed),
             reused,
             refused: counted(RefuseReason::ALL, &series.refused.get()),
+            exchanges: counted(ExchangeEnd::ALL, &series.exchanges.get()),
             opened: series.opened.load(Relaxed),
             closed: counted(CloseReason::ALL, &series.closed.get()),
             connect_failed: counted(ConnectErrorKind::ALL, &series.connect_errors.get()),
             retried: series.retried.load(Relaxed),
             waits: series.waits.distribution(),
+            dial_waits: series.dial_waits.distribution(),
             uses: series.uses.distribution(),
         }
     }
@@ -72,9 +77,10 @@ impl PoolMetrics {
         sources.into_iter().find(|limit| *limit > 0)
     }
 
-    /// How many connections `origin` wants, from what it was asked for in the last five minutes, or
+    /// Returns the number of connections `origin` needs, from its load in the last five minutes, or
     /// since the last look if that is longer ago. Looks that are ten seconds apart, and reports if
-    /// they are to [recommend](Self::with_recommendation), leave something to compare the next with.
+    /// they are to [recommend](Self::with_recommendation), leave something to compare the next
+    /// with.
     ///
     /// `None` before there are two such looks, from fewer than 1,000 requests, where most that were
     /// taken up have not ended, and for an origin without series of its own. Nothing follows the
@@ -95,6 +101,7 @@ impl PoolMetrics {
 
     pub(crate) fn advice_for(&self, origin: &Origin) -> Option<Advice> {
         let series = &origin.series;
+        // Before the look, so that what ends after it is measured against the room there is now.
         series.load.set_room(self.requests_limit_of(origin));
         let (span, totals) = series.load.lately(Instant::now(), series.totals())?;
         advise(&totals, span, self.limit_of(origin), series.each_carried())

@@ -1,3 +1,5 @@
+//! The interval and the slices of reports to a recorder.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -5,12 +7,12 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often to report, if there is no reason to do it differently.
+/// The interval of reports, unless there is a reason for another.
 ///
 /// Half of the 15 to 30 s that Prometheus usually scrapes at.
 pub const REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// How many samples are handed over before other tasks have their turn: well below a millisecond.
+/// The samples handed over before other tasks have their turn: well below a millisecond.
 pub(crate) const SLICE: u64 = 10_000;
 
 /// The slices of one report at most, so that it ends even if samples arrive as fast as they leave.
@@ -54,6 +56,7 @@ impl<A: Report, B: Report> Report for (A, B) {
     }
 
     fn report_samples(&self) -> bool {
+        // Both, also if the first has more: each source has a slice of its own.
         let (first, second) = (self.0.report_samples(), self.1.report_samples());
         first || second
     }
@@ -77,7 +80,10 @@ pub fn spawn_report(source: impl Report, every: Duration) -> Reporter {
 }
 
 async fn report_for_ever(source: Arc<dyn Report>, every: Duration) {
+    // An interval of zero panics.
     let mut ticks = interval(every.max(Duration::from_millis(1)));
+    // Missed reports are not made up for: they would repeat the same numbers, and each would move
+    // the peaks on by one.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -106,6 +112,7 @@ impl Reporter {
 
     /// Stops after a last report, so that what happened since the one before it is not lost.
     pub fn stop(self) {
+        // The drop that follows ends the task.
         self.source.report();
     }
 }
@@ -113,6 +120,7 @@ impl Reporter {
 impl Drop for Reporter {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
+            // Takes effect at an await: a slice that has begun is handed over to its end.
             task.abort();
         }
     }

@@ -1,9 +1,10 @@
 //! What each origin was resolved to, found again in a few instructions.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use tollgate_core::Origin;
+use tollgate_core::lock::{read, write};
 
 use crate::guard::Entry;
 
@@ -14,7 +15,7 @@ pub(crate) struct Resolved<S>(RwLock<Maps<S>>);
 #[derive(Debug)]
 struct Maps<S> {
     /// By where the origin's text lies. The key of the other map keeps it there, so an address is
-    /// one origin for as long as it is in here. A pool tells its events with one origin and clones
+    /// one origin for as long as it is in here. A pool reports its events with one origin and clones
     /// of it, whose text is the same.
     by_address: HashMap<usize, Arc<Entry<S>>, foldhash::fast::RandomState>,
     by_origin: HashMap<Origin, Arc<Entry<S>>, foldhash::quality::RandomState>,
@@ -33,16 +34,19 @@ impl<S> Resolved<S> {
     /// Calls `with` on the origin's series, under the lock, so it may only touch atomics.
     #[inline]
     pub(crate) fn with<R>(&self, origin: &Origin, with: impl FnOnce(&S) -> R) -> Option<R> {
-        let maps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let maps = read(&self.0);
         let entry = match maps.by_address.get(&address(origin)) {
             Some(entry) => entry,
+            // Made from another text, it may still be equal to one that is known.
             None => maps.by_origin.get(origin)?,
         };
         Some(with(&entry.series))
     }
 
     pub(crate) fn remember(&self, origin: &Origin, entry: Arc<Entry<S>>, max: usize) {
-        let mut maps = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut maps = write(&self.0);
+        // Not a second time for an equal origin from elsewhere: the map keeps its first key alone,
+        // and the address of the other's text could become that of a different origin.
         if maps.by_origin.len() < max && !maps.by_origin.contains_key(origin) {
             maps.by_address.insert(address(origin), Arc::clone(&entry));
             maps.by_origin.insert(origin.clone(), entry);
@@ -70,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_found_by_its_clones_and_by_its_equals() {
+    fn resolved_origin_is_found_by_clone_or_equal() {
         let (guard, resolved) = (Guard::default(), Resolved::default());
         let first = origin("http://a.test");
         resolved.remember(&first, entry(&guard, "a.test"), 10);
@@ -81,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_used_again_is_not_taken_for_the_old_origin() {
+    fn a_reused_address_is_not_the_old_origin() {
         let (guard, resolved) = (Guard::default(), Resolved::default());
         for i in 0..100 {
             // Each is dropped before the next is made, which may lie where it lay.

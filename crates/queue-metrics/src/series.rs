@@ -1,11 +1,15 @@
 //! What is counted of one origin.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tollgate_core::{CloseReason, ConnectErrorKind, DialInfo, RefuseReason};
+use tollgate_core::{
+    CloseReason, ConnectErrorKind, DialInfo, ExchangeEnd, QueueOrder, RefuseReason,
+};
 
 use crate::advice::Totals;
+use crate::calls::{Calls, Kind, Sizes};
 use crate::counters::{Level, Queue, Tally, nanos};
 use crate::histogram::Histogram;
 use crate::limit::Limit;
@@ -17,12 +21,16 @@ pub(crate) const PHASES: [&str; 4] = ["dns", "tcp", "tls", "total"];
 #[derive(Debug)]
 pub(crate) struct OriginSeries {
     pub(crate) queued: Queue,
+    /// Those of them that have a dial of their own.
+    pub(crate) dialling: Level,
+    /// Times that the order turned to newest first.
+    pub(crate) turns: AtomicU64,
     pub(crate) in_flight: Level,
     pub(crate) opening: Level,
     pub(crate) open: Level,
     pub(crate) draining: Level,
     pub(crate) limit: Limit,
-    /// What the connections of many streams carry, all together.
+    /// The streams that HTTP/2 connections carry, all together.
     pub(crate) streams: Level,
     /// About what each of them carried when there was one last.
     carried: AtomicU64,
@@ -32,14 +40,21 @@ pub(crate) struct OriginSeries {
     pub(crate) opened: AtomicU64,
     pub(crate) retried: AtomicU64,
     pub(crate) refused: Tally<{ RefuseReason::ALL.len() }>,
+    pub(crate) exchanges: Tally<{ ExchangeEnd::ALL.len() }>,
     pub(crate) closed: Tally<{ CloseReason::ALL.len() }>,
     pub(crate) connect_errors: Tally<{ ConnectErrorKind::ALL.len() }>,
+    /// For capacity.
     pub(crate) waits: Histogram,
+    /// For a dial of their own.
+    pub(crate) dial_waits: Histogram,
     pub(crate) uses: Histogram,
+    pub(crate) calls: Calls,
+    /// `None` where no size was ever asked for: they would add a quarter to what an origin takes.
+    pub(crate) sizes: OnceLock<Box<Sizes>>,
     pub(crate) lifetimes: Histogram,
     pub(crate) phases: [Histogram; PHASES.len()],
     pub(crate) load: Load,
-    /// Whether a number of connections was ever recommended: then a gauge of it says zero where
+    /// True if a number of connections was ever recommended: then its gauge is zero where
     /// there is nothing to go by any more.
     pub(crate) recommended: AtomicBool,
 }
@@ -48,6 +63,8 @@ impl Default for OriginSeries {
     fn default() -> Self {
         Self {
             queued: Queue::default(),
+            dialling: Level::default(),
+            turns: AtomicU64::new(0),
             in_flight: Level::default(),
             opening: Level::default(),
             open: Level::default(),
@@ -60,10 +77,14 @@ impl Default for OriginSeries {
             opened: AtomicU64::new(0),
             retried: AtomicU64::new(0),
             refused: Tally::default(),
+            exchanges: Tally::default(),
             closed: Tally::default(),
             connect_errors: Tally::default(),
             waits: Histogram::of_waits(),
+            dial_waits: Histogram::of_waits(),
             uses: Histogram::of_waits(),
+            calls: Calls::of_durations(),
+            sizes: OnceLock::new(),
             lifetimes: Histogram::of_lifetimes(),
             phases: std::array::from_fn(|_| Histogram::of_waits()),
             load: Load::default(),
@@ -73,7 +94,8 @@ impl Default for OriginSeries {
 }
 
 impl OriginSeries {
-    pub(crate) fn granted(&self, waited: Duration, reused: bool) {
+    pub(crate) fn granted(&self, waited: Duration, dial: Duration, reused: bool) {
+        // Before it is off the queue: in between it is counted twice, and never not at all.
         let in_flight = self.in_flight.rise();
         if waited.is_zero() {
             self.load.found_room(in_flight.saturating_sub(1));
@@ -81,16 +103,29 @@ impl OriginSeries {
         let counter = if reused { &self.reused } else { &self.fresh };
         counter.fetch_add(1, Relaxed);
         self.left_queue(waited);
-        self.waits.record(waited);
+        self.waited(waited, dial);
     }
 
-    pub(crate) fn refused(&self, reason: RefuseReason, waited: Duration) {
+    pub(crate) fn refused(&self, reason: RefuseReason, waited: Duration, dial: Duration) {
+        // Before it is off the queue, as a grant is: the demands never add up to too few.
         self.refused.add(reason as usize);
         self.left_queue(waited);
         // Refused at once is no wait; it would hide the waits of the others.
         if !waited.is_zero() {
-            self.waits.record(waited);
+            self.waited(waited, dial);
         }
+    }
+
+    fn waited(&self, waited: Duration, dial: Duration) {
+        self.waits.record(waited.saturating_sub(dial));
+        if !dial.is_zero() {
+            self.dial_waits.record(dial);
+        }
+    }
+
+    pub(crate) fn order_changed(&self, to: QueueOrder) {
+        let turns = u64::from(to == QueueOrder::Newest);
+        self.turns.fetch_add(turns, Relaxed);
     }
 
     /// Zero means never queued: the contract of [`tollgate_core::Event`].
@@ -100,9 +135,22 @@ impl OriginSeries {
         }
     }
 
-    pub(crate) fn released(&self, held: Duration) {
-        self.load.ended(self.in_flight.fall(), held);
-        self.uses.record(held);
+    pub(crate) fn released(&self, held: Duration, end: ExchangeEnd) {
+        let in_flight = self.in_flight.fall();
+        self.exchanges.add(end as usize);
+        // How long a caller stayed says nothing of how long the origin takes.
+        if end == ExchangeEnd::Whole {
+            self.load.ended(in_flight, held);
+            self.uses.record(held);
+        }
+    }
+
+    pub(crate) fn bodies_ended(&self, kind: Kind, sent: u64, received: Option<u64>) {
+        let sizes = self.sizes.get_or_init(Box::default);
+        sizes.sent.transferred(kind, sent);
+        if let Some(received) = received {
+            sizes.received.transferred(kind, received);
+        }
     }
 
     pub(crate) fn connect_started(&self) {
@@ -132,8 +180,8 @@ impl OriginSeries {
         self.lifetimes.record(age);
     }
 
-    /// How many requests a connection carries at once: the mean of those that are open. Without any,
-    /// nobody knows that it is more than one.
+    /// Returns the number of requests a connection carries at once: the mean of those that are
+    /// open, and 1 without any.
     pub(crate) fn each_carries(&self) -> u64 {
         let (streams, open) = (self.streams.get(), self.taking());
         if streams == 0 || open == 0 {
@@ -152,10 +200,10 @@ impl OriginSeries {
         }
     }
 
-    /// What happened until now, but for what [`Load`] knows itself.
+    /// Returns the totals until now, but for those that [`Load`] keeps itself.
     pub(crate) fn totals(&self) -> Totals {
         let uses = self.uses.distribution();
-        let full = self.refused.get()[RefuseReason::Full as usize];
+        let full = self.refused.get()[RefuseReason::QueueFull as usize];
         Totals {
             // Who waits has come and is not among the waits yet; who finds no room to wait never is.
             arrivals: self.waits.distribution().count + self.queued.len() + full,

@@ -1,3 +1,5 @@
+//! The measured service.
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,11 +14,11 @@ use crate::service_series::{InFlight, Outcome, ServiceSeries, Waiting};
 
 /// A measured service, made by [`QueueMetricsLayer`](crate::QueueMetricsLayer).
 pub struct QueueMetrics<S, U = BodyEnd> {
-    /// Before the guards: a caller that leaves lets go of its place first.
+    /// Before the guards: a cancelled caller gives its place back first.
     inner: S,
     series: Arc<ServiceSeries>,
     waiting: Option<Waiting>,
-    /// What the next call has waited for.
+    /// The wait of the next call so far.
     waited: Duration,
     until: PhantomData<fn() -> U>,
 }
@@ -61,11 +63,13 @@ where
         match self.inner.poll_ready(cx) {
             Poll::Pending => {
                 let series = &self.series;
+                // Since the first pending poll: the later ones are of the same wait.
                 self.waiting.get_or_insert_with(|| Waiting::start(series));
                 return Poll::Pending;
             }
             Poll::Ready(Ok(())) => {
                 if let Some(waiting) = self.waiting.take() {
+                    // Added up: a service that was ready may be pending again before its call.
                     self.waited += waiting.ready();
                 }
             }

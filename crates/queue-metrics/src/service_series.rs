@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::counters::{Level, Queue, Tally};
 use crate::histogram::Histogram;
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -67,6 +67,7 @@ impl Waiting {
     /// The service is ready: how long that took.
     pub(crate) fn ready(mut self) -> Duration {
         self.gone = false;
+        // Not recorded yet: the call may wait below as well, and both are one wait.
         self.since.elapsed()
     }
 
@@ -110,7 +111,7 @@ impl InFlight {
         }
     }
 
-    /// The layers below say that the request was queued for this long.
+    /// Counts a wait that the layers below report.
     pub(crate) fn waited_below(&mut self, queued: Duration) {
         if let Some(waited) = &mut self.waited {
             *waited = waited.saturating_add(queued);
@@ -132,6 +133,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        // First: a request that ends without an answer has waited all the same.
         self.answered();
         self.series.in_flight.fall();
         self.series.durations.record(self.since.elapsed());

@@ -22,6 +22,8 @@ impl Sketch {
     )]
     pub(crate) fn insert(&self, hash: u64) {
         let word = &self.0[hash as usize % Self::WORDS];
+        // The bit by the high ones: low ones, which chose the word, would reach a part of the bits
+        // alone.
         word.fetch_or(1 << (hash >> 58), Ordering::Relaxed);
     }
 
@@ -37,6 +39,7 @@ impl Sketch {
             .iter()
             .map(|word| word.load(Ordering::Relaxed).count_zeros());
         let (bits, unset) = (self.0.len() as f64 * 64.0, f64::from(unset.sum::<u32>()));
+        // At least one unset bit: of a full sketch the estimate would be infinite.
         (bits * (bits / unset.max(1.0)).ln()).round() as u64
     }
 }

@@ -1,13 +1,11 @@
-//! What the atomics say, as plain values.
+//! The counts as plain values.
 
 use std::fmt;
 use std::time::Duration;
 
-use tollgate_core::{CloseReason, ConnectErrorKind, RefuseReason};
+use tollgate_core::{CloseReason, ConnectErrorKind, ExchangeEnd, RefuseReason, Table};
 
-use crate::table::Table;
-
-/// What [`PoolMetrics`](crate::PoolMetrics) has counted.
+/// The counts of a [`PoolMetrics`](crate::PoolMetrics).
 ///
 /// Each number is one relaxed load: numbers that belong together can be apart by what happened
 /// while they were read. [`OriginStats::open`] is always the sum of active and idle, though, and
@@ -22,11 +20,11 @@ pub struct PoolSnapshot {
     pub origins: Vec<OriginStats>,
     /// In the order of names; `_other` last.
     pub names: Vec<NameStats>,
-    /// How many origins share `_other`: an estimate.
+    /// The number of origins that share `_other`: an estimate.
     pub origins_overflowed: u64,
 }
 
-/// What was counted of one origin.
+/// The counts of one origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -35,7 +33,7 @@ pub struct OriginStats {
     pub server_address: String,
     /// Its port; 0 for `_other`.
     pub server_port: u16,
-    /// The limit that was told; of a group, the sum of its origins' limits.
+    /// The limit; of a group, the sum of its origins' limits.
     pub limit: Option<u64>,
     /// The most requests in flight at once: the limit times what an open connection carries on
     /// average, which is one for HTTP/1 and while none is open.
@@ -57,12 +55,18 @@ pub struct OriginStats {
     pub queued: u64,
     /// The most that waited at once since three reports ago.
     pub queued_peak: u64,
+    /// Of those that wait now, the ones that have a dial of their own; the others wait for capacity.
+    pub queued_for_dial: u64,
+    /// Times that the queue turned to newest first, since callers left it in numbers.
+    pub order_turns: u64,
     /// Requests that got a lease.
     pub granted: u64,
     /// Those of them on a connection that had served before.
     pub reused: u64,
     /// Requests that got none, by reason, without the reasons that never were.
     pub refused: Vec<(RefuseReason, u64)>,
+    /// Exchanges that ended, by how; whole ones are the goodput.
+    pub exchanges: Vec<(ExchangeEnd, u64)>,
     /// Connections ever opened.
     pub opened: u64,
     /// Connections ever closed, by reason.
@@ -71,9 +75,11 @@ pub struct OriginStats {
     pub connect_failed: Vec<(ConnectErrorKind, u64)>,
     /// Requests started again on another connection.
     pub retried: u64,
-    /// Waits for a lease since the beginning, zeros included.
+    /// Waits for capacity since the beginning, zeros included: without dials of their own.
     pub waits: Distribution,
-    /// Times that leases were held.
+    /// Waits for a dial of their own, of those that did.
+    pub dial_waits: Distribution,
+    /// Times that leases were held for whole exchanges.
     pub uses: Distribution,
 }
 
@@ -89,7 +95,7 @@ impl OriginStats {
     }
 }
 
-/// What was counted of one name in the DNS.
+/// The counts of one name in the DNS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -104,7 +110,7 @@ pub struct NameStats {
     pub failed: Vec<(&'static str, Distribution)>,
 }
 
-/// What was counted of one service.
+/// The counts of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -123,18 +129,18 @@ pub struct ServiceStats {
     pub error: u64,
     /// Requests whose caller went away.
     pub cancelled: u64,
-    /// How long requests waited.
+    /// The waits of requests.
     pub waits: Distribution,
     /// From the call to the end.
     pub durations: Distribution,
 }
 
-/// How a duration was distributed since the beginning.
+/// The distribution of a duration since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Distribution {
-    /// How many there were.
+    /// The number of values.
     pub count: u64,
     /// All of them together.
     pub sum: Duration,

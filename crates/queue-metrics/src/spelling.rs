@@ -22,7 +22,7 @@ pub enum Naming {
     OpenTelemetry,
 }
 
-/// How a source writes its metrics.
+/// The spelling of a source's metrics.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spelling {
     pub(crate) prefix: Cow<'static, str>,
@@ -48,6 +48,7 @@ impl Spelling {
             Naming::OpenTelemetry => metric.otel,
         };
         if self.prefix.is_empty() {
+            // Borrowed: without a prefix a report allocates no names.
             KeyName::from_const_str(name)
         } else {
             KeyName::from(format!("{}{name}", self.prefix))
@@ -60,7 +61,10 @@ impl Spelling {
             (Naming::OpenTelemetry, names::SERVER_PORT) => "server.port",
             (Naming::OpenTelemetry, names::STATE) => "http.connection.state",
             (Naming::OpenTelemetry, names::DNS_LABEL) => "dns.question.name",
-            (Naming::OpenTelemetry, "error_type") => "error.type",
+            (Naming::OpenTelemetry, names::ERROR) => "error.type",
+            (Naming::OpenTelemetry, names::METHOD) => "http.request.method",
+            (Naming::OpenTelemetry, names::STATUS) => "http.response.status_code",
+            (Naming::OpenTelemetry, names::VERSION) => "network.protocol.version",
             (_, key) => key,
         };
         Label::new(key, value)
@@ -98,7 +102,7 @@ impl<'a> Writer<'a> {
         Self { recorder, spelling }
     }
 
-    /// The labels that a source has on all its series.
+    /// The labels of a source, or of a part of it.
     pub(crate) fn labels(&self, labels: &[(&'static str, SharedString)]) -> Labels<'_, 'a> {
         let label =
             |(key, value): &(&'static str, SharedString)| self.spelling.label(key, value.clone());
@@ -157,6 +161,7 @@ impl Labels<'_, '_> {
     fn key(&self, metric: &Metric, extra: Extra) -> Option<Key> {
         let spelling = self.writer.spelling;
         let extra = extra.map(|(key, value)| spelling.label(key, SharedString::const_str(value)));
+        // An omitted metric is not even registered: an exporter may show it as zero.
         spelling.has(metric).then(|| {
             let labels: Vec<Label> = self.base.iter().cloned().chain(extra).collect();
             Key::from_parts(spelling.name(metric), labels)

@@ -1,10 +1,12 @@
+//! The observer that turns events into those of `tracing`.
+
 use std::error::Error;
 use std::fmt;
 
 use tokio::time::Instant;
 use tollgate_core::{CloseReason, Event, Observer, RefuseReason};
 
-use crate::loud::Loud;
+use crate::warn_limit::WarnLimit;
 
 /// Turns events into [`tracing`] events.
 ///
@@ -22,42 +24,27 @@ use crate::loud::Loud;
 /// | | and failed | warn |
 /// | | the cache was asked | trace |
 ///
-/// Warnings come at most once a second and target, the others at debug, with how many were held
-/// back in `suppressed`: an overload must not become a flood of logs. They carry origins, names,
+/// Warnings come at most once a second for each origin (or name) and kind, the others at debug, with
+/// the number held back in `suppressed`: an overload must not become a flood of logs. They carry origins, names,
 /// addresses and errors, never a path, a query, a header or user information.
 ///
 /// Pair it with [`PoolMetrics`](crate::PoolMetrics) in a tuple, which is an observer too.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TraceEvents {
-    refused: Loud,
-    connect: Loud,
-    pool: Loud,
-    dns: Loud,
-}
-
-impl Default for TraceEvents {
-    fn default() -> Self {
-        Self::new()
-    }
+    warnings: WarnLimit,
 }
 
 impl TraceEvents {
     /// Traces everything; a subscriber's filter chooses.
     pub fn new() -> Self {
-        let loud = || Loud::starting(Instant::now());
-        Self {
-            refused: loud(),
-            connect: loud(),
-            pool: loud(),
-            dns: loud(),
-        }
+        Self::default()
     }
 }
 
 /// An event at `warn` if it is its turn, else at `debug`.
-macro_rules! loud {
-    ($loud:expr, target: $target:literal, $($rest:tt)*) => {
-        match $loud.turn(Instant::now()) {
+macro_rules! limited_warn {
+    ($limit:expr, $what:expr, target: $target:literal, $($rest:tt)*) => {
+        match $limit.turn(Instant::now(), ($target, $what)) {
             Some(suppressed) => tracing::warn!(target: $target, suppressed, $($rest)*),
             None => tracing::debug!(target: $target, $($rest)*),
         }
@@ -94,18 +81,23 @@ fn trace_lease(event: &Event<'_>) {
             origin,
             waited,
             reused,
+            ..
         } if waited.is_zero() => {
             tracing::trace!(target: "tollgate::queue", %origin, reused, "lease granted");
         }
         Event::Granted {
             origin,
             waited,
+            dial,
             reused,
         } => {
-            tracing::debug!(target: "tollgate::queue", %origin, ?waited, reused, "wait is over");
+            tracing::debug!(
+                target: "tollgate::queue", %origin, ?waited, ?dial, reused, "wait is over",
+            );
         }
-        Event::Released { origin, held } => {
-            tracing::trace!(target: "tollgate::queue", %origin, ?held, "lease released");
+        Event::Released { origin, held, end } => {
+            let end = end.label();
+            tracing::trace!(target: "tollgate::queue", %origin, ?held, end, "lease released");
         }
         _ => {}
     }
@@ -117,18 +109,20 @@ impl TraceEvents {
             origin,
             reason,
             waited,
+            ..
         } = *event
         else {
             return;
         };
         let word = reason.label();
+        // No fault of the origin's: it neither warns nor takes a turn from what does.
         if reason == RefuseReason::Cancelled {
             tracing::debug!(
                 target: "tollgate::queue", %origin, reason = word, ?waited, "caller went away",
             );
         } else {
-            loud!(
-                self.refused, target: "tollgate::queue",
+            limited_warn!(
+                self.warnings, (origin, word), target: "tollgate::queue",
                 %origin, reason = word, ?waited, "request refused"
             );
         }
@@ -157,8 +151,8 @@ impl TraceEvents {
                 kind,
                 error,
                 elapsed,
-            } => loud!(
-                self.connect, target: "tollgate::connect",
+            } => limited_warn!(
+                self.warnings, (origin, kind.label()), target: "tollgate::connect",
                 %origin, kind = kind.label(), error = %Chain(error), ?elapsed, "dial failed"
             ),
             _ => {}
@@ -187,9 +181,11 @@ impl TraceEvents {
                 served,
             } => {
                 let word = reason.label();
+                // Bytes that no request asked for are how a desync shows (request smuggling); the
+                // other reasons are everyday.
                 if reason == CloseReason::Unsolicited {
-                    loud!(
-                        self.pool, target: "tollgate::pool",
+                    limited_warn!(
+                        self.warnings, (origin, word), target: "tollgate::pool",
                         %origin, connection, reason = word, ?age, served, "connection closed"
                     );
                 } else {
@@ -216,8 +212,8 @@ impl TraceEvents {
                 name,
                 elapsed,
                 error: Some(error),
-            } => loud!(
-                self.dns, target: "tollgate::dns", name, ?elapsed, error, "resolver failed"
+            } => limited_warn!(
+                self.warnings, (name, error), target: "tollgate::dns", name, ?elapsed, error, "resolver failed"
             ),
             Event::DnsCache { name, result } => {
                 tracing::trace!(target: "tollgate::dns", name, result, "cache asked");

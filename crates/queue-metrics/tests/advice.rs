@@ -82,7 +82,7 @@ async fn half_a_minute(limit: usize, every: u64, in_one: usize) -> Option<Advice
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_regular_load_wants_what_erlang_says_and_bursts_want_more() {
+async fn regular_load_gets_erlang_count_bursts_get_more() {
     // 200 a second for 100 ms each.
     let regular = half_a_minute(128, 5, 1).await.unwrap();
     assert_eq!(
@@ -96,7 +96,7 @@ async fn a_regular_load_wants_what_erlang_says_and_bursts_want_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_makes_requests_wait_is_seen_through() {
+async fn advice_is_unchanged_by_a_tight_limit() {
     // 200 a second for 100 ms each, through half as many connections as that needs on average, a
     // few more, and just enough for it if nobody came at the same time as another.
     for limit in [10, 16, 20] {
@@ -108,7 +108,7 @@ async fn a_limit_that_makes_requests_wait_is_seen_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_hangs_is_no_reason_for_advice() {
+async fn hanging_upstream_gives_no_advice() {
     let metrics = PoolMetrics::new();
     let tell = Tell {
         observer: &metrics,
@@ -129,7 +129,7 @@ async fn an_upstream_that_hangs_is_no_reason_for_advice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_of_hours_counts_for_the_minutes_that_are_looked_at() {
+async fn long_stream_counts_only_for_observed_minutes() {
     let metrics = PoolMetrics::new();
     let mut pool = Pool::new(&metrics, 128);
     assert_eq!(metrics.advise(&pool.tell.origin), None);
@@ -152,7 +152,7 @@ fn to_ask_for_advice_makes_no_series() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn few_requests_and_origins_without_series_get_no_advice() {
+async fn few_requests_or_overflowed_origins_get_no_advice() {
     assert_eq!(half_a_minute(128, 100, 1).await, None, "300 requests");
     let metrics = PoolMetrics::new().max_origins(NonZeroUsize::MIN);
     let mut pool = Pool::new(&metrics, 8);
@@ -168,7 +168,7 @@ async fn few_requests_and_origins_without_series_get_no_advice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_recommendation_is_reported_to_those_who_ask_for_it_while_there_is_one() {
+async fn advice_is_reported_only_on_request() {
     let recommended = async |metrics: PoolMetrics| {
         let mut pool = Pool::new(&metrics, 128);
         let recorder = Recorder::new();

@@ -22,6 +22,8 @@ fn allocations(run: impl FnOnce()) -> u64 {
 fn a_request(tell: &Tell<'_, PoolMetrics>) {
     tell.granted(Duration::ZERO, true);
     tell.released(ms(3));
+    tell.call_ended(Some(200), None);
+    tell.call_ended(None, Some("queue_timeout"));
     tell.queued(0);
     tell.granted(ms(1), true);
     tell.released(ms(700));
@@ -29,7 +31,7 @@ fn a_request(tell: &Tell<'_, PoolMetrics>) {
 }
 
 #[test]
-fn a_request_allocates_nothing_with_a_recorder_and_without() {
+fn request_allocates_nothing_with_or_without_recorder() {
     let metrics = PoolMetrics::new();
     let tell = Tell {
         observer: &metrics,
@@ -46,7 +48,7 @@ fn a_request_allocates_nothing_with_a_recorder_and_without() {
 }
 
 #[test]
-fn a_request_to_an_origin_beyond_the_maximum_allocates_nothing_either() {
+fn request_beyond_max_origins_allocates_nothing() {
     let metrics = PoolMetrics::new().max_origins(NonZeroUsize::MIN);
     let tell = |to| Tell {
         observer: &metrics,

@@ -30,7 +30,7 @@ fn frames(count: usize) -> impl Body<Data = Bytes, Error = &'static str> {
 }
 
 #[tokio::test]
-async fn a_request_is_in_flight_until_its_body_has_ended() {
+async fn request_is_in_flight_until_its_body_ends() {
     let layer = QueueMetricsLayer::new("billing");
     let service = layer.layer(service_fn(|()| {
         ready(Ok::<_, Infallible>(Response::new(frames(2))))
@@ -45,7 +45,7 @@ async fn a_request_is_in_flight_until_its_body_has_ended() {
 }
 
 #[tokio::test]
-async fn a_body_that_knows_its_end_needs_no_further_poll() {
+async fn end_stream_body_is_counted_without_another_poll() {
     let layer = QueueMetricsLayer::new("billing");
     let full = || Response::new(Full::new(Bytes::from_static(b"paid")));
     let service = layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(full()))));
@@ -73,7 +73,7 @@ async fn an_empty_body_ends_with_the_head() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_dropped_early_is_cancelled_and_one_that_fails_an_error() {
+async fn dropped_body_is_cancelled_broken_body_is_error() {
     let layer = QueueMetricsLayer::new("billing");
     let service = layer.layer(service_fn(|()| {
         ready(Ok::<_, Infallible>(Response::new(frames(2))))
@@ -91,7 +91,7 @@ async fn a_body_that_is_dropped_early_is_cancelled_and_one_that_fails_an_error()
 }
 
 #[tokio::test]
-async fn a_body_that_is_taken_apart_has_ended_well() {
+async fn body_into_inner_counts_as_ok() {
     let layer = QueueMetricsLayer::new("billing");
     let service = layer.layer(service_fn(|()| {
         ready(Ok::<_, Infallible>(Response::new(frames(2))))
@@ -102,7 +102,7 @@ async fn a_body_that_is_taken_apart_has_ended_well() {
 }
 
 #[tokio::test]
-async fn a_response_of_any_type_is_measured_until_it_is_there() {
+async fn until_head_measures_responses_of_any_type() {
     let layer = QueueMetricsLayer::new("adder").until_head();
     let service = layer.layer(service_fn(|n: u32| ready(Ok::<_, Infallible>(n + 1))));
     assert_eq!(service.oneshot(1).await, Ok(2));
@@ -111,7 +111,7 @@ async fn a_response_of_any_type_is_measured_until_it_is_there() {
 }
 
 #[tokio::test]
-async fn a_type_of_the_users_decides_when_its_responses_end() {
+async fn custom_measure_until_decides_when_response_ends() {
     struct UntilDropped;
     struct Guarded {
         _in_flight: InFlight,

@@ -8,7 +8,7 @@ use tollgate_queue_metrics::names::{self, Kind};
 use tollgate_queue_metrics::{Naming, PoolMetrics};
 
 #[test]
-fn buckets_are_there_for_each_histogram_in_both_spellings_and_with_a_prefix() {
+fn buckets_match_histograms_in_both_namings_with_prefix() {
     let mut builder = PrometheusBuilder::new();
     for (name, buckets) in names::buckets() {
         let matcher = Matcher::Suffix(name.to_owned());
@@ -17,7 +17,7 @@ fn buckets_are_there_for_each_histogram_in_both_spellings_and_with_a_prefix() {
     let recorder = builder.build_recorder();
     for naming in [Naming::Prometheus, Naming::OpenTelemetry] {
         let metrics = PoolMetrics::new().naming(naming).prefix("shop_");
-        let metrics = metrics.with_connection_duration();
+        let metrics = metrics.with_connection_duration().with_body_sizes();
         one_of_everything(&metrics);
         metrics::with_local_recorder(&recorder, || metrics.report());
     }
@@ -34,7 +34,7 @@ fn buckets_are_there_for_each_histogram_in_both_spellings_and_with_a_prefix() {
 }
 
 #[test]
-fn an_exporter_with_the_buckets_renders_histograms_that_add_up() {
+fn rendered_histogram_buckets_and_sum_add_up() {
     let mut builder = PrometheusBuilder::new();
     for (name, buckets) in names::buckets() {
         let matcher = Matcher::Full(name.to_owned());

@@ -45,7 +45,7 @@ fn rows_are_in_the_order_of_an_incident() {
 }
 
 #[test]
-fn the_first_row_asks_who_is_refused_who_waits_and_which_origin_is_saturated() {
+fn the_dashboards_first_row_shows_saturation() {
     let (_, panels) = &rows()[0];
     let asked = |panel: &Value| panel["targets"][0]["expr"].as_str().unwrap().to_owned();
     for (panel, metric) in [

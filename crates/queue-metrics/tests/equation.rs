@@ -88,7 +88,7 @@ impl<'a> Model<'a> {
             Step::Close(why) => self.close(why),
             Step::Refuse => {
                 self.demands += 1;
-                self.tell.refused(RefuseReason::Full, Duration::ZERO);
+                self.tell.refused(RefuseReason::QueueFull, Duration::ZERO);
             }
             Step::Retry => self.tell.retried(2),
             Step::Report => self.tell.observer.report(),
@@ -117,7 +117,7 @@ impl<'a> Model<'a> {
             self.idle.push_back(self.opened);
             self.serve(false);
         } else {
-            self.tell.connect_failed(ConnectErrorKind::TimedOut);
+            self.tell.connect_failed(ConnectErrorKind::Timeout);
         }
     }
 
@@ -180,7 +180,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn demands_add_up_at_every_step_and_gauges_return_to_zero(
+    fn demands_add_up_and_gauges_return_to_zero(
         steps in proptest::collection::vec((0..2_usize, steps()), 1..4),
     ) {
         let metrics = PoolMetrics::new();

@@ -31,10 +31,11 @@ async fn happen(pool: &PoolMetrics, layer: &QueueMetricsLayer) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_appears_within_one_report_of_a_recorder_that_comes_late() {
+async fn late_recorder_gets_everything_within_one_report() {
     let pool = Arc::new(
         PoolMetrics::new()
             .with_connection_duration()
+            .with_body_sizes()
             .with_recommendation(),
     );
     let layer = QueueMetricsLayer::new("billing");

@@ -45,7 +45,7 @@ async fn a_call_that_is_dropped_is_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wait_lasts_from_the_first_pending_to_ready() {
+async fn wait_lasts_from_first_pending_to_ready() {
     let layer = QueueMetricsLayer::new("billing");
     let (mock, mut handle) = mock::pair::<(), Response<Empty<Bytes>>>();
     let mut service = mock::Spawn::new(layer.layer(mock));
@@ -74,7 +74,7 @@ async fn the_wait_lasts_from_the_first_pending_to_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_need_not_wait_counts_as_a_wait_of_zero() {
+async fn immediate_readiness_counts_as_zero_wait() {
     let layer = QueueMetricsLayer::new("billing");
     let empty = || Response::new(Empty::<Bytes>::new());
     let service = layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(empty()))));
@@ -111,7 +111,7 @@ async fn what_the_layers_below_waited_is_added() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_layers_below_waited_is_added_to_what_fails_or_is_given_up_too() {
+async fn waits_below_count_for_failed_and_cancelled_calls() {
     let layer = QueueMetricsLayer::new("billing");
     let fails = layer.layer(service_fn(|()| queues(Err("refused after a wait"))));
     assert!(fails.oneshot(()).await.is_err());
@@ -126,7 +126,7 @@ async fn what_the_layers_below_waited_is_added_to_what_fails_or_is_given_up_too(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clone_that_gives_up_waiting_is_cancelled_and_lets_the_gauge_fall() {
+async fn a_cancelled_clone_lets_the_gauge_fall() {
     let layer = QueueMetricsLayer::new("billing");
     let (mock, mut handle) = mock::pair::<(), Response<Empty<Bytes>>>();
     handle.allow(0);
@@ -145,7 +145,7 @@ async fn a_clone_that_gives_up_waiting_is_cancelled_and_lets_the_gauge_fall() {
 }
 
 #[tokio::test]
-async fn errors_are_counted_and_pass_through_as_they_are() {
+async fn errors_are_counted_and_passed_through_unchanged() {
     let layer = QueueMetricsLayer::new("billing");
     let fails = service_fn(|()| ready(Err::<Response<Empty<Bytes>>, _>("refused")));
     assert_eq!(layer.layer(fails).oneshot(()).await.unwrap_err(), "refused");
@@ -201,7 +201,7 @@ async fn what_was_ready_twice_is_called_once() {
 }
 
 #[test]
-fn the_types_are_send_sync_and_clone_where_the_service_is() {
+fn layer_and_service_are_send_sync_and_clone() {
     fn moves<T: Send + 'static>(_: &T) {}
     fn is<T: Send + Sync + Clone + std::fmt::Debug + 'static>() {}
     is::<QueueMetricsLayer>();

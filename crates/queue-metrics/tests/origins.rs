@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use tollgate_queue_metrics::PoolMetrics;
 
 #[test]
-fn ten_thousand_origins_leave_a_bounded_number_of_series() {
+fn ten_thousand_origins_leave_bounded_series() {
     let metrics = PoolMetrics::new();
     for i in 0..10_000 {
         let tell = Tell {
@@ -30,15 +30,15 @@ fn ten_thousand_origins_leave_a_bounded_number_of_series() {
     assert!((9_700..=10_100).contains(&snapshot.origins_overflowed));
     let recorder = Recorder::new();
     recorder.run(|| metrics.report());
-    // 35 counters, 7 gauges and 6 histograms (sum and count) an origin; 5 and 1 a name.
+    // 42 counters, 8 gauges and 7 histograms (sum and count) an origin; 5 and 1 a name.
     assert_eq!(
         recorder.series().len(),
-        101 * (35 + 7 + 12) + 101 * (5 + 2) + 1
+        101 * (42 + 8 + 14) + 101 * (5 + 2) + 1
     );
 }
 
 #[test]
-fn ten_thousand_origins_take_no_more_memory_than_the_first_thousand() {
+fn memory_is_bounded_however_many_origins_are_met() {
     let metrics = PoolMetrics::new();
     let recorder = PrometheusBuilder::new().build_recorder();
     let meet = |range: std::ops::Range<u32>| {
@@ -59,7 +59,7 @@ fn ten_thousand_origins_take_no_more_memory_than_the_first_thousand() {
     let kept = |range| allocation_counter::measure(|| meet(range)).bytes_current;
     let first = kept(0..1_000);
     let (second, third) = (kept(1_000..10_000), kept(10_000..19_000));
-    assert!(first < 4_000_000, "{first} bytes for a hundred origins");
+    assert!(first < 4_500_000, "{first} bytes for a hundred origins");
     // An exporter's sketches and its tables grow now and then, by what values they meet: 50 bytes for
     // each of 9,000 origins, of which each would take kilobytes.
     assert!(
@@ -69,7 +69,7 @@ fn ten_thousand_origins_take_no_more_memory_than_the_first_thousand() {
 }
 
 #[test]
-fn origins_of_one_name_and_port_share_their_series() {
+fn schemes_of_one_host_and_port_share_series() {
     let metrics = PoolMetrics::new();
     for scheme in ["http", "https"] {
         let origin = origin(&format!("{scheme}://billing.test:8443"));
@@ -85,7 +85,7 @@ fn origins_of_one_name_and_port_share_their_series() {
 }
 
 #[test]
-fn a_group_stands_for_its_origins_however_many_they_are() {
+fn grouped_origins_share_one_series_without_overflow() {
     let metrics = PoolMetrics::new()
         .max_origins(NonZeroUsize::new(2).unwrap())
         .group_by(|origin| match origin.host() {

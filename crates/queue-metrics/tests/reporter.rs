@@ -33,7 +33,7 @@ async fn settle() {
 }
 
 #[test]
-fn a_report_comes_at_once_and_then_at_every_interval() {
+fn report_runs_at_once_then_every_interval() {
     let recorder = Recorder::new();
     let metrics = Arc::new(PoolMetrics::new());
     paused(&recorder, async {
@@ -56,7 +56,7 @@ fn a_report_comes_at_once_and_then_at_every_interval() {
 }
 
 #[test]
-fn many_samples_leave_in_slices_and_all_of_them() {
+fn histogram_samples_are_handed_over_in_slices() {
     let recorder = Recorder::new();
     let metrics = Arc::new(PoolMetrics::new());
     paused(&recorder, async {
@@ -76,7 +76,7 @@ fn many_samples_leave_in_slices_and_all_of_them() {
 }
 
 #[test]
-fn dropping_the_reporter_stops_it_and_stopping_it_reports_once_more() {
+fn drop_stops_the_reporter_stop_reports_once_more() {
     let recorder = Recorder::new();
     let metrics = Arc::new(PoolMetrics::new());
     paused(&recorder, async {
@@ -94,7 +94,7 @@ fn dropping_the_reporter_stops_it_and_stopping_it_reports_once_more() {
 }
 
 #[test]
-fn a_detached_report_goes_on_and_one_source_may_be_several() {
+fn detached_reporter_goes_on_with_several_sources() {
     let recorder = Recorder::new();
     paused(&recorder, async {
         let metrics = Arc::new(PoolMetrics::new());

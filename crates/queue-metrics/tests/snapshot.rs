@@ -6,7 +6,7 @@ use common::{Tell, one_of_everything, origin};
 use tollgate_queue_metrics::PoolMetrics;
 
 #[test]
-fn a_snapshot_prints_as_a_table_that_is_aligned() {
+fn snapshot_prints_as_an_aligned_table() {
     let metrics = PoolMetrics::new().connections_limit(8);
     one_of_everything(&metrics);
     let tell = Tell {
@@ -17,7 +17,7 @@ fn a_snapshot_prints_as_a_table_that_is_aligned() {
     let expected = "\
 origin            limit  open  active  idle  opening  queued  peak  granted  reused  refused  failed  wait p50  wait p99
 a.test:80             8     0       0     0        1       0     0        0       0        0       0       0ns       0ns
-billing.test:443      8     1       0     1        0       0     1        2       1        1       1       0ns      50ms";
+billing.test:443      8     1       0     1        0       0     1        2       1        1       1       0ns       0ns";
     assert_eq!(metrics.snapshot().to_string(), expected);
 }
 

@@ -10,7 +10,7 @@ use common::{Recorder, Tell, ms, origin};
 use tollgate_queue_metrics::{OriginStats, PoolMetrics};
 
 #[test]
-fn events_of_one_request_that_overtake_each_other_leave_no_trace() {
+fn reordered_events_leave_gauges_at_zero() {
     let metrics = PoolMetrics::new();
     let tell = Tell {
         observer: &metrics,

@@ -88,7 +88,7 @@ fn each_event_has_its_target_and_level() {
 }
 
 #[test]
-fn an_opened_connection_tells_its_phases_and_a_failure_its_cause() {
+fn traced_open_has_phases_and_failure_its_cause() {
     let lines = traced(one_of_everything);
     let opened = &lines[5].1;
     for part in [
@@ -109,14 +109,14 @@ fn an_opened_connection_tells_its_phases_and_a_failure_its_cause() {
 }
 
 #[test]
-fn an_overload_is_a_warning_a_second_and_not_a_flood() {
+fn overload_warns_once_a_second_per_kind() {
     let refusals = traced(|trace| {
         let tell = Tell {
             observer: trace,
             origin: origin("https://billing.test"),
         };
         for _ in 0..1_000 {
-            tell.refused(RefuseReason::Full, ms(0));
+            tell.refused(RefuseReason::QueueFull, ms(0));
         }
         tell.refused(RefuseReason::Cancelled, ms(5));
         dns_lookup(trace, "billing.test", Some("timeout"));
@@ -133,7 +133,7 @@ fn an_overload_is_a_warning_a_second_and_not_a_flood() {
 }
 
 #[test]
-fn user_information_of_a_uri_is_in_no_line() {
+fn no_trace_line_has_userinfo_path_or_query() {
     let lines = traced(|trace| {
         let tell = Tell {
             observer: trace,
@@ -149,7 +149,7 @@ fn user_information_of_a_uri_is_in_no_line() {
 }
 
 #[test]
-fn a_limit_and_connections_that_drain_are_told_at_debug() {
+fn limit_and_draining_changes_are_traced_at_debug() {
     let origin = origin("https://billing.test");
     let (from, to) = (0, 128);
     let lines = traced(|trace| {

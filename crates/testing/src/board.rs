@@ -4,10 +4,11 @@ use std::fmt::Debug;
 use std::future::poll_fn;
 use std::panic::Location;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::Poll;
 
 use tokio::sync::Notify;
+use tollgate_core::lock::lock;
 
 use crate::deadline::{DEADLINE, within_real};
 
@@ -56,6 +57,7 @@ impl<S> Board<S> {
         let reached = async {
             loop {
                 let mut changed = pin!(self.changed.notified());
+                // As in `take`: a change between the look and the wait is not missed.
                 changed.as_mut().enable();
                 let seen = self.read(&view);
                 if holds(&seen) {
@@ -80,6 +82,6 @@ impl<S> Board<S> {
     }
 
     fn locked(&self) -> MutexGuard<'_, S> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

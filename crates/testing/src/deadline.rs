@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
 
-/// How long the helpers of this crate wait before they call the test failed.
+/// The time that the helpers of this crate wait before they call the test failed.
 ///
 /// Generous, since it only passes in a test that fails: a loaded machine must not fail one.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -34,7 +34,7 @@ pub fn within<F: Future>(limit: Duration, work: F) -> impl Future<Output = F::Ou
     }
 }
 
-/// Waits until `holds`, which is asked after every turn of the runtime: for state that nobody
+/// Waits until `holds`, which is asked after every turn of the runtime: for state that no task
 /// announces, such as a pool's numbers. What does announce itself has a `settled`.
 ///
 /// The runtime is never idle meanwhile, so a paused clock stands still.
@@ -73,6 +73,8 @@ pub fn hold_clock() -> StillClock {
     let (release, released) = mpsc::channel();
     // A running blocking task is what inhibits the clock; it ends when the guard drops its sender.
     drop(tokio::task::spawn_blocking(move || {
+        // With an end, since a runtime waits for its blocking tasks: a guard that is leaked must
+        // not hang the test.
         released.recv_timeout(DEADLINE * 6)
     }));
     StillClock { _release: release }
@@ -96,7 +98,7 @@ pub(crate) async fn within_real<F: Future>(limit: Duration, work: F) -> Option<F
     // A thread of its own: a timer of tokio's would be paused, a blocking task would hold the clock.
     thread::spawn(move || {
         if released.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            // The work may have ended in this very moment, and nobody listen.
+            // The work may have ended in this very moment, without a listener.
             let _ = ring.send(());
         } else {
             drop(ring);
@@ -129,12 +131,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     #[should_panic(expected = "not done within 1s, waited for at")]
-    async fn work_that_never_ends_fails_the_test_and_says_where() {
+    async fn unending_work_panics_and_names_its_place() {
         within(Duration::from_secs(1), pending::<()>()).await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_nobody_announces_is_waited_for_without_moving_the_clock() {
+    async fn eventually_waits_without_moving_paused_clock() {
         let start = Instant::now();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = tokio::spawn(TcpStream::connect(listener.local_addr().unwrap()));
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_held_clock_stands_still_while_a_socket_is_waited_for() {
+    async fn held_clock_stands_still_during_socket_waits() {
         let clock = hold_clock();
         let start = Instant::now();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_paused_clock_runs_on_under_a_real_deadline() {
+    async fn paused_clock_advances_under_a_real_deadline() {
         let hour = sleep(Duration::from_secs(3600));
         assert_eq!(within_real(DEADLINE, hour).await, Some(()));
     }

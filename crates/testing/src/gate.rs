@@ -1,4 +1,4 @@
-//! A place where code under test stands still until the test says go.
+//! A gate: code under test waits there until the test opens it.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -50,30 +50,32 @@ impl Gate {
         self.0.update(|state| state.open = true);
     }
 
-    /// Stops whoever comes from now on.
+    /// Closes the gate: arrivals from now on wait.
     pub fn close(&self) {
         self.0.update(|state| {
             state.open = false;
+            // Passes that were not used are gone too, or the closed gate would let their number
+            // through.
             state.passes = 0;
         });
     }
 
-    /// Lets `n` more through, whoever gets there first.
+    /// Lets `n` more through, the first to arrive.
     pub fn admit(&self, n: usize) {
         self.0.update(|state| state.passes += n);
     }
 
-    /// Whether everyone gets through.
+    /// Returns true if the gate is open.
     pub fn is_open(&self) -> bool {
         self.0.read(|state| state.open)
     }
 
-    /// How many stand at the gate. Whoever is dropped there stands there no more.
+    /// Returns the number of tasks that wait at the gate; one that is dropped counts no more.
     pub fn waiters(&self) -> usize {
         self.0.read(|state| state.waiting)
     }
 
-    /// How many have come to the gate since it was made, let through or not.
+    /// Returns the number of arrivals since the gate was made, let through or not.
     pub fn arrivals(&self) -> usize {
         self.0.read(|state| state.arrived)
     }
@@ -84,6 +86,7 @@ impl Gate {
             state.waiting += 1;
             state.arrived += 1;
         });
+        // Before the wait: one that is dropped in it is counted out.
         let _leave = Leave(&self.0);
         self.0
             .take(|state| {
@@ -106,7 +109,7 @@ impl Gate {
         self.settled(Location::caller(), move |waiting| waiting >= n)
     }
 
-    /// Waits until nobody stands at the gate.
+    /// Waits until no task waits at the gate.
     ///
     /// # Panics
     ///
@@ -145,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_gate_holds_and_an_open_one_does_not() {
+    fn gate_holds_waiters_until_it_opens() {
         let gate = Gate::new();
         let mut wait = task::spawn(gate.wait());
         assert_pending!(wait.poll());
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_wait_stands_there_no_more_and_uses_no_pass() {
+    fn dropped_wait_is_uncounted_and_uses_no_pass() {
         let gate = Gate::new();
         let mut gone = task::spawn(gate.wait());
         assert_pending!(gone.poll());

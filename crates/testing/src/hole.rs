@@ -44,6 +44,7 @@ impl Hole {
             .listen(0)
             .expect("a bound socket can listen");
         let mut filling = Vec::new();
+        // In real time: a paused clock would run to the end of the limit before the kernel answers.
         while let Some(connected) = within_real(DROPPED_AFTER, TcpStream::connect(addr)).await {
             filling.push(connected.expect("a listener takes connections or drops them"));
             assert!(
@@ -58,13 +59,13 @@ impl Hole {
         }
     }
 
-    /// Where nobody answers.
+    /// Returns the address that does not answer.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 }
 
-/// An address that refuses connections, and that nobody else can take while this exists.
+/// An address that refuses connections, and that no other socket can take while this exists.
 ///
 /// Its port is bound, but does not listen.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl Refused {
         }
     }
 
-    /// Where connections are refused.
+    /// Returns the address that refuses connections.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusing_address_refuses_until_it_is_dropped_and_is_nobody_elses() {
+    async fn refused_address_keeps_refusing_and_stays_bound() {
         let refused = Refused::start(Ipv4Addr::LOCALHOST);
         for _ in 0..2 {
             let error = TcpStream::connect(refused.addr()).await.unwrap_err();

@@ -1,13 +1,13 @@
 //! Tests that need a program that may not be there.
 
-/// Where this is set, a test that cannot run fails: CI installs all that tests need.
+/// The variable with which a test that cannot run fails: CI installs all that tests need.
 const NO_SKIP: &str = "TOLLGATE_NO_SKIP";
 
-/// Says that a test did not run, for want of a program from `package`.
+/// Prints that a test did not run, for want of a program from `package`.
 ///
 /// # Panics
 ///
-/// Where `TOLLGATE_NO_SKIP` is set: what nobody sees skipped is not tested.
+/// Where `TOLLGATE_NO_SKIP` is set: a skip that goes unnoticed is no test.
 #[expect(clippy::print_stderr, reason = "a test that did not run must say so")]
 pub fn skip(program: &str, package: &str) {
     let why = format!("there is no {program} here (apt-get install {package})");

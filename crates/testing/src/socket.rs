@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 pub(crate) fn bind(addr: SocketAddr, reuse: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     socket.set_reuse_address(reuse)?;
+    // tokio takes over no socket that blocks.
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     Ok(socket)

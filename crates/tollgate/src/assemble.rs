@@ -4,20 +4,15 @@
 //! its connector anyway. What a builder keeps of a resolver or a connector is the function that puts
 //! the stack over it.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
-use http::Uri;
-use hyper::rt::{Read, Write};
-use hyper_util::client::legacy::connect::Connection;
 use hyper_util::client::legacy::connect::dns::Name;
-use pin_project_lite::pin_project;
-use tollgate_cached_dns::{DnsHandle, Gai, IntoAnswer};
-use tollgate_core::{BoxError, Observer};
-use tollgate_dial::{Dial, DialError, DialFailure};
-use tollgate_keep_alive::{KeepAlive, KeepAliveLayer};
+#[cfg(not(feature = "hickory"))]
+use tollgate_cached_dns::Gai;
+use tollgate_cached_dns::{DnsHandle, IntoAnswer};
+use tollgate_core::BoxError;
+use tollgate_keep_alive::{Connector, KeepAlive, KeepAliveLayer};
 use tollgate_queue_metrics::TraceEvents;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -26,12 +21,30 @@ use crate::budgets::Budgets;
 use crate::build_error::BuildError;
 use crate::builder::ClientBuilder;
 use crate::client::Client;
-use crate::plaintext::{NoTls, Plaintext};
-use crate::settings::Settings;
+use crate::limits::Defaults;
+use crate::no_tls::{NoTls, Plaintext};
+use crate::proxies;
+use crate::settings::{Observed, Settings};
 
-/// Puts the pool over what the builder was given.
-pub(crate) type Plane =
-    Arc<dyn Fn(&Settings) -> Result<(KeepAlive, Option<DnsHandle>), BuildError> + Send + Sync>;
+/// Puts the pool over a resolver or a connector.
+#[derive(Clone)]
+pub(crate) struct Plane(Arc<dyn Fn(&Settings) -> Assembled + Send + Sync>);
+
+type Assembled = Result<Pools, BuildError>;
+
+/// The pools over one plane, and its DNS cache.
+pub(crate) struct Pools {
+    pub(crate) calls: KeepAlive,
+    /// For exchanges that last, if they are to have one of their own.
+    pub(crate) long_lived: Option<KeepAlive>,
+    pub(crate) dns: Option<DnsHandle>,
+}
+
+impl fmt::Debug for Plane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Plane")
+    }
+}
 
 pub(crate) fn client(builder: ClientBuilder) -> Result<Client, BuildError> {
     let ClientBuilder {
@@ -41,22 +54,49 @@ pub(crate) fn client(builder: ClientBuilder) -> Result<Client, BuildError> {
         connector_named,
     } = builder;
     settings.check()?;
+    if settings
+        .watched
+        .leak_after
+        .is_some_and(|limit| limit.is_zero())
+    {
+        return Err(BuildError::zero(
+            "leak_after",
+            "every body would be a leak; leave it out to look for none",
+        ));
+    }
     if connector_named {
         refuse_idle_parts(&settings, resolver_named)?;
+    } else {
+        // Not with a connector of the user's, which may go through that very proxy.
+        proxies::warn_of_ignored();
     }
+    // Before the pools are made, so that both get the same limit.
+    settings.share_total();
+    // Before others join it: calls and bodies are reported to the application's observer alone.
+    settings.named = settings.observer.clone();
+    settings.long_lived_named = settings.long_lived_observer.clone();
+    settings.watch_own()?;
     settings.observer = Some(traced(settings.observer.take()));
-    let plane = plane.unwrap_or_else(default_plane);
-    let (pool, dns) = plane(&settings)?;
-    Ok(Client::with_parts(pool, dns, &settings))
+    // Not the client's, which stands for it otherwise and is traced already.
+    settings.long_lived_observer = settings.long_lived_observer.map(|own| traced(Some(own)));
+    #[cfg(feature = "debug")]
+    crate::debug::Failures::keep(&mut settings);
+    let Plane(plane) = match plane {
+        Some(plane) => plane,
+        None => default_plane()?,
+    };
+    let pools = plane(&settings)?;
+    let limits = Defaults::of(&settings)?;
+    Ok(Client::with_parts(pools, limits, &settings))
 }
 
-/// What happens is traced first: an observer of the application's may take its time.
-fn traced(observer: Option<Arc<dyn Observer>>) -> Arc<dyn Observer> {
+/// Puts tracing before the application's observer, which may be slow.
+fn traced(observer: Option<Observed>) -> Observed {
     let trace = TraceEvents::new();
-    match observer {
-        Some(observer) => Arc::new((trace, observer)),
+    Observed(match observer {
+        Some(Observed(observer)) => Arc::new((trace, observer)),
         None => Arc::new(trace),
-    }
+    })
 }
 
 /// A part that a connector replaces would have no effect, and its owner would not notice.
@@ -79,15 +119,19 @@ fn refuse_idle_parts(settings: &Settings, resolver_named: bool) -> Result<(), Bu
 
 pub(crate) fn over_connector<C>(connector: C) -> Plane
 where
-    C: Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: Read + Write + Connection + Unpin + Send + 'static,
-    C::Error: Into<BoxError>,
-    C::Future: Send + 'static,
+    C: Connector,
 {
-    Arc::new(move |settings| {
-        let connector = settings.connect()?.layer(connector.clone());
-        Ok((settings.keep_alive()?.layer(connector), None))
-    })
+    Plane(Arc::new(move |settings| {
+        let over = |settings: &Settings| {
+            let connector = settings.connect()?.layer(connector.clone());
+            Ok::<_, BuildError>(settings.keep_alive()?.layer(connector))
+        };
+        Ok(Pools {
+            calls: over(settings)?,
+            long_lived: settings.of_long_lived()?.as_ref().map(over).transpose()?,
+            dns: None,
+        })
+    }))
 }
 
 pub(crate) fn over_resolver<R>(resolver: R) -> Plane
@@ -97,26 +141,29 @@ where
     R::Error: Into<BoxError>,
     R::Future: Send,
 {
-    Arc::new(move |settings| {
+    Plane(Arc::new(move |settings| {
         let names = settings.cached_dns()?.cached(resolver.clone());
         let dns = names.handle();
-        let outcomes = dns.clone();
+        let (outcomes, failures) = (dns.clone(), dns.clone());
         let dial = settings
             .dialler()
             .on_outcome(move |addr, outcome| outcomes.report(addr, outcome))
+            .on_all_failed(move |host| {
+                // The answer may have changed: the cache asks for the name again.
+                failures.all_failed(host);
+            })
             .layer(names);
-        let told = Told {
-            dial,
-            dns: dns.clone(),
+        // Both pools go over one dialler and one cache, and so share lookups.
+        let over = |settings: &Settings| {
+            let (keep_alive, connect) = (settings.keep_alive()?, settings.connect()?);
+            secured(settings, &keep_alive, &connect, dial.clone())
         };
-        let pool = secured(
-            settings,
-            &settings.keep_alive()?,
-            &settings.connect()?,
-            told,
-        )?;
-        Ok((pool, Some(dns)))
-    })
+        Ok(Pools {
+            calls: over(settings)?,
+            long_lived: settings.of_long_lived()?.as_ref().map(over).transpose()?,
+            dns: Some(dns),
+        })
+    }))
 }
 
 #[cfg(feature = "tls")]
@@ -127,12 +174,13 @@ fn secured<C>(
     dial: C,
 ) -> Result<KeepAlive, BuildError>
 where
-    C: Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: Read + Write + Connection + Unpin + Send + 'static,
-    C::Error: Into<BoxError>,
-    C::Future: Send + 'static,
+    C: Connector,
 {
-    let options = settings.tls.clone().unwrap_or_default();
+    let mut options = settings.tls.clone().unwrap_or_default();
+    if settings.protocol == tollgate_keep_alive::Protocol::Http2 {
+        // What is spoken without asking is what has to be offered.
+        options = options.alpn(crate::tls::Alpn::Http2);
+    }
     if settings.protocol == tollgate_keep_alive::Protocol::Http1
         && options.offers() != crate::tls::Alpn::Http1
     {
@@ -145,7 +193,7 @@ where
     match options.layer() {
         Ok(tls) => Ok(keep_alive.layer(connect.layer(tls.layer(dial)))),
         Err(error) if settings.tls.is_some() => Err(BuildError::invalid("tls", error)),
-        // Nobody asked for TLS: who speaks only http has to trust nobody.
+        // TLS was not asked for: a client of http alone needs no roots.
         Err(error) => {
             let why = NoTls::Untrusting(Arc::new(error));
             Ok(keep_alive.layer(connect.layer(Plaintext::new(dial, why))))
@@ -162,81 +210,23 @@ fn secured<C>(
     dial: C,
 ) -> Result<KeepAlive, BuildError>
 where
-    C: Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: Read + Write + Connection + Unpin + Send + 'static,
-    C::Error: Into<BoxError>,
-    C::Future: Send + 'static,
+    C: Connector,
 {
     Ok(keep_alive.layer(connect.layer(Plaintext::new(dial, NoTls::Feature))))
 }
 
-/// The system's names: hickory, and getaddrinfo where hickory finds no configuration. A public
-/// resolver that nobody named is not an answer.
+/// The system's names, by hickory. A `resolv.conf` that is missing or names no server stands for the
+/// server of this machine, as in the C library, until it names one: neither getaddrinfo for good nor a
+/// public resolver that was not named is an answer.
 #[cfg(feature = "hickory")]
-fn default_plane() -> Plane {
-    match tollgate_cached_dns::Hickory::system() {
-        Ok(hickory) => over_resolver(hickory),
-        Err(error) => {
-            tracing::warn!(%error, "no usable resolv.conf: names are resolved by getaddrinfo, without TTLs");
-            over_resolver(Gai::new())
-        }
-    }
+fn default_plane() -> Result<Plane, BuildError> {
+    let hickory = tollgate_cached_dns::Hickory::system();
+    let hickory = hickory.map_err(|error| BuildError::invalid("resolver", error))?;
+    Ok(over_resolver(hickory))
 }
 
 #[cfg(not(feature = "hickory"))]
-fn default_plane() -> Plane {
-    over_resolver(Gai::new())
-}
-
-/// A dialler that tells the DNS cache when every address of a name failed: it may have moved.
-#[derive(Clone, Debug)]
-struct Told<R> {
-    dial: Dial<R>,
-    dns: DnsHandle,
-}
-
-impl<R> Service<Uri> for Told<R>
-where
-    Dial<R>: Service<Uri, Error = DialError>,
-{
-    type Response = <Dial<R> as Service<Uri>>::Response;
-    type Error = DialError;
-    type Future = TellingFuture<<Dial<R> as Service<Uri>>::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DialError>> {
-        self.dial.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        TellingFuture {
-            dialling: self.dial.call(uri),
-            dns: self.dns.clone(),
-        }
-    }
-}
-
-pin_project! {
-    struct TellingFuture<F> {
-        #[pin]
-        dialling: F,
-        dns: DnsHandle,
-    }
-}
-
-impl<F, T> Future for TellingFuture<F>
-where
-    F: Future<Output = Result<T, DialError>>,
-{
-    type Output = Result<T, DialError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let outcome = ready!(this.dialling.poll(cx));
-        if let Err(error) = &outcome
-            && error.failure() == DialFailure::AllFailed
-        {
-            this.dns.all_failed(error.host());
-        }
-        Poll::Ready(outcome)
-    }
+#[expect(clippy::unnecessary_wraps, reason = "its twin with hickory can fail")]
+fn default_plane() -> Result<Plane, BuildError> {
+    Ok(over_resolver(Gai::new()))
 }

@@ -19,6 +19,7 @@ pub(crate) struct Budgets {
 
 impl Budgets {
     fn of(&self, uri: &Uri) -> ConnectTimeoutLayer {
+        // Without options of single origins no origin is made of the URI, which allocates.
         if self.own.is_empty() {
             return self.usual;
         }

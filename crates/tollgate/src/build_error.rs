@@ -1,22 +1,24 @@
-//! Why a client could not be built.
+//! The error of a build.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
 use tollgate_core::BoxError;
+use tollgate_keep_alive::InvalidOption;
 
 /// The configuration of a client makes no sense; nothing was started.
 ///
-/// The message names the option, says what is wrong with it and what to write instead.
+/// The message names the option, what is wrong with it and what to write instead.
 #[derive(Debug)]
 pub struct BuildError {
-    field: &'static str,
+    field: Cow<'static, str>,
     kind: BuildErrorKind,
     advice: &'static str,
     source: Option<BoxError>,
 }
 
-/// What is wrong with an option.
+/// The way in which an option is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BuildErrorKind {
@@ -35,8 +37,19 @@ impl BuildError {
         Self::new(field, BuildErrorKind::Zero, advice)
     }
 
-    pub(crate) const fn above(field: &'static str, advice: &'static str) -> Self {
-        Self::new(field, BuildErrorKind::AboveLimit, advice)
+    /// Refuses an option of the pool; `prefix` stands before the names of one origin's options.
+    pub(crate) fn option(prefix: &'static str, error: InvalidOption) -> Self {
+        let kind = if error.is_zero() {
+            BuildErrorKind::Zero
+        } else if error.is_conflict() {
+            BuildErrorKind::Conflict
+        } else {
+            BuildErrorKind::AboveLimit
+        };
+        Self {
+            field: Cow::Owned(format!("{prefix}{}", error.name())),
+            ..Self::new(error.name(), kind, error.advice())
+        }
     }
 
     pub(crate) const fn conflict(field: &'static str, advice: &'static str) -> Self {
@@ -53,19 +66,20 @@ impl BuildError {
 
     const fn new(field: &'static str, kind: BuildErrorKind, advice: &'static str) -> Self {
         Self {
-            field,
+            field: Cow::Borrowed(field),
             kind,
             advice,
             source: None,
         }
     }
 
-    /// The option, named as the builder's method.
-    pub const fn field(&self) -> &'static str {
-        self.field
+    /// Returns the name of the option: that of the builder's method, after `origin.` if it is of one
+    /// origin.
+    pub fn field(&self) -> &str {
+        &self.field
     }
 
-    /// What is wrong with it.
+    /// Returns the way in which it is wrong.
     pub const fn kind(&self) -> BuildErrorKind {
         self.kind
     }
@@ -73,18 +87,22 @@ impl BuildError {
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.field)?;
+        f.write_str(&self.field)?;
         f.write_str(match self.kind {
             BuildErrorKind::Zero => " is 0: ",
             BuildErrorKind::AboveLimit => " is too large: ",
             BuildErrorKind::Conflict => " conflicts with another option: ",
             BuildErrorKind::Invalid => " is not valid: ",
         })?;
-        f.write_str(self.advice)
+        match &self.source {
+            Some(source) => source.fmt(f),
+            None => f.write_str(self.advice),
+        }
     }
 }
 
 impl Error for BuildError {
+    /// The error that the option met, whose words are in `Display` as well.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }

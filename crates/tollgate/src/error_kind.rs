@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use tollgate_connect_timeout::ConnectTimedOut;
 use tollgate_core::error::find;
-use tollgate_core::{ConnectErrorKind, Phase};
-use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind, OpenTimedOut};
+use tollgate_core::{ConnectErrorKind, ConnectTimedOut, Phase};
+use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind};
 
-/// What an [`Error`](crate::Error) is about. [`guide::errors`](crate::guide::errors) has the table.
+/// The kind of an [`Error`](crate::Error). [`guide::errors`](crate::guide::errors) has the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -17,9 +16,12 @@ pub enum ErrorKind {
     QueueFull,
     /// The request waited for a connection as long as it may.
     QueueTimeout,
+    /// All connections of the origin are held by callers that wait for another one there
+    /// ([`detect_deadlocks`](crate::ClientBuilder::detect_deadlocks)).
+    Deadlock,
     /// The connect budget, or a phase's own limit, was used up.
     ConnectTimeout {
-        /// The phase it was in; [`Phase::Connect`] if the connector did not say.
+        /// The phase it was in; [`Phase::Connect`] if the connector did not report it.
         phase: Phase,
     },
     /// The name could not be resolved.
@@ -47,12 +49,18 @@ pub enum ErrorKind {
     Exchange,
     /// The response head did not come within the response timeout.
     ResponseTimeout,
+    /// The whole call, to the end of its response body, took longer than its timeout.
+    Timeout,
     /// The response body broke off.
     Body,
     /// The response body was silent for the body idle timeout.
     BodyTimeout,
+    /// The response body has more bytes than the caller takes.
+    BodyTooLarge,
+    /// The response body is not what it should be, such as JSON of another shape.
+    Decode,
     /// The client was drained or closed.
-    Draining,
+    Closed,
     /// There is no tokio runtime here.
     NoRuntime,
 }
@@ -64,6 +72,7 @@ impl ErrorKind {
         Self::InvalidRequest,
         Self::QueueFull,
         Self::QueueTimeout,
+        Self::Deadlock,
         Self::ConnectTimeout {
             phase: Phase::Connect,
         },
@@ -79,9 +88,12 @@ impl ErrorKind {
         Self::ClosedAfterSent,
         Self::Exchange,
         Self::ResponseTimeout,
+        Self::Timeout,
         Self::Body,
         Self::BodyTimeout,
-        Self::Draining,
+        Self::BodyTooLarge,
+        Self::Decode,
+        Self::Closed,
         Self::NoRuntime,
     ];
 
@@ -91,12 +103,13 @@ impl ErrorKind {
             Self::InvalidRequest => "invalid_request",
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
+            Self::Deadlock => "deadlock",
             Self::ConnectTimeout { .. } => "connect_timeout",
             Self::Dns => "dns",
             Self::ConnectRefused => "connect_refused",
             Self::Unreachable => "unreachable",
             Self::PortsExhausted => "ports_exhausted",
-            Self::TooManyOpenFiles => "too_many_files",
+            Self::TooManyOpenFiles => "too_many_open_files",
             Self::Tls => "tls",
             Self::Blocked => "blocked",
             Self::Connect => "connect",
@@ -104,35 +117,62 @@ impl ErrorKind {
             Self::ClosedAfterSent => "closed_after_sent",
             Self::Exchange => "exchange",
             Self::ResponseTimeout => "response_timeout",
+            Self::Timeout => "timeout",
             Self::Body => "body",
             Self::BodyTimeout => "body_timeout",
-            Self::Draining => "draining",
+            Self::BodyTooLarge => "body_too_large",
+            Self::Decode => "decode",
+            Self::Closed => "closed",
             Self::NoRuntime => "no_runtime",
         }
     }
 
-    /// Whether errors of this kind come before the request is sent, as a rule, and another attempt may
-    /// fare better. [`Error::is_retryable`](crate::Error::is_retryable) knows more: a client certificate
-    /// may be refused late, an earlier attempt may have been sent, and a response timeout may strike in
-    /// the queue.
+    /// Returns true if errors of this kind come before the request is sent, as a rule, and another
+    /// attempt may fare better. [`Error::is_retryable`](crate::Error::is_retryable) knows more: a
+    /// client certificate may be refused late, an earlier attempt may have been sent, and a
+    /// response timeout or a timeout may strike in the queue.
     pub const fn is_retryable(self) -> bool {
         self.nothing_sent()
             && !matches!(
                 self,
-                Self::InvalidRequest | Self::Blocked | Self::Draining | Self::NoRuntime
+                Self::InvalidRequest
+                    | Self::Deadlock
+                    | Self::Blocked
+                    | Self::Closed
+                    | Self::NoRuntime
             )
     }
 
-    /// Whether the last attempt sent nothing, as a rule: a client certificate that is refused late is a
-    /// [`Tls`](Self::Tls) too. See [`Error::nothing_sent`](crate::Error::nothing_sent).
+    /// Returns true of kinds that are about opening a connection, as a rule.
+    pub(crate) const fn is_connect(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectTimeout { .. }
+                | Self::Dns
+                | Self::ConnectRefused
+                | Self::Unreachable
+                | Self::PortsExhausted
+                | Self::TooManyOpenFiles
+                | Self::Tls
+                | Self::Blocked
+                | Self::Connect
+        )
+    }
+
+    /// Returns true if the last attempt sent nothing, as a rule: a client certificate that is
+    /// refused late is a [`Tls`](Self::Tls) too. See
+    /// [`Error::nothing_sent`](crate::Error::nothing_sent).
     pub(crate) const fn nothing_sent(self) -> bool {
         !matches!(
             self,
             Self::ClosedAfterSent
                 | Self::Exchange
                 | Self::ResponseTimeout
+                | Self::Timeout
                 | Self::Body
                 | Self::BodyTimeout
+                | Self::BodyTooLarge
+                | Self::Decode
         )
     }
 
@@ -141,11 +181,13 @@ impl ErrorKind {
         match error.kind() {
             KeepAliveErrorKind::InvalidRequest => Self::InvalidRequest,
             KeepAliveErrorKind::QueueFull => Self::QueueFull,
-            KeepAliveErrorKind::QueueTimedOut => Self::QueueTimeout,
+            KeepAliveErrorKind::QueueTimeout => Self::QueueTimeout,
+            // A back-off is of the kind of the dial that failed, which is what is wrong.
             KeepAliveErrorKind::Connect | KeepAliveErrorKind::BackingOff => Self::of_connect(error),
-            KeepAliveErrorKind::Closed => Self::Draining,
+            KeepAliveErrorKind::Closed => Self::Closed,
             KeepAliveErrorKind::NoRuntime => Self::NoRuntime,
             KeepAliveErrorKind::ClosedBeforeSent => Self::ClosedBeforeSent,
+            // Before the two below: the alert also ends the connection that the request was on.
             _ if certificate_refused(error) => Self::Tls,
             KeepAliveErrorKind::ClosedAfterSent => Self::ClosedAfterSent,
             _ => Self::Exchange,
@@ -153,12 +195,9 @@ impl ErrorKind {
     }
 
     fn of_connect(error: &KeepAliveError) -> Self {
+        // The error that knows its phase comes first: by its class alone a timeout is one of
+        // `connect`.
         if let Some(late) = find::<ConnectTimedOut>(error) {
-            return Self::ConnectTimeout {
-                phase: late.phase(),
-            };
-        }
-        if let Some(late) = find::<OpenTimedOut>(error) {
             return Self::ConnectTimeout {
                 phase: late.phase(),
             };
@@ -166,7 +205,7 @@ impl ErrorKind {
         match ConnectErrorKind::of(error) {
             ConnectErrorKind::Dns => Self::Dns,
             ConnectErrorKind::Refused => Self::ConnectRefused,
-            ConnectErrorKind::TimedOut => Self::ConnectTimeout {
+            ConnectErrorKind::Timeout => Self::ConnectTimeout {
                 phase: Phase::Connect,
             },
             ConnectErrorKind::Unreachable => Self::Unreachable,

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use crate::client::Client;
 
 static INSTALLED: OnceLock<Client> = OnceLock::new();
+// Apart from the installed one, whose place it must not take.
 static DEFAULT: OnceLock<Client> = OnceLock::new();
 
 /// Makes `client` the one that [`client()`] returns, for the rest of the process.

@@ -6,56 +6,59 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::HeaderMap;
+use http::Request;
+use tollgate_core::Limits;
 use tonic::{Code, Status};
 
 use crate::error::{Cause, Error};
 use crate::error_kind::ErrorKind;
+use crate::grpc_timeout;
 
-/// The most digits that a `grpc-timeout` may have (gRPC over HTTP/2, "Requests").
-const DIGITS: usize = 8;
-
-/// The time that a gRPC call says it may take, if it says so in the form that gRPC has for it.
-pub(crate) fn timeout(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
-    if digits.len() > DIGITS || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    let number = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_secs(number * 3600)),
-        "M" => Some(Duration::from_secs(number * 60)),
-        "S" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_millis(number)),
-        "u" => Some(Duration::from_micros(number)),
-        "n" => Some(Duration::from_nanos(number)),
-        _ => None,
-    }
+/// Makes the `grpc-timeout` of a call the response timeout of its [`Limits`], so that the queue keeps to it
+/// too; the shorter one counts.
+pub(crate) fn take_timeout<B>(request: &mut Request<B>, usual: impl FnOnce() -> Limits) {
+    let Some(timeout) = grpc_timeout::read(request.headers()) else {
+        return;
+    };
+    let own = request.extensions().get::<Limits>();
+    let own = own.copied().unwrap_or_default();
+    // What is put into the extension hides the origin's own limit, so that is part of the
+    // comparison.
+    let ours = own.response_timeout.or_else(|| usual().response_timeout);
+    let timeout = ours.map_or(timeout, |ours| ours.min(timeout));
+    request
+        .extensions_mut()
+        .insert(own.response_timeout(timeout));
 }
 
 /// The status of a failed call; `None` where hyper's error has a reset code in it, of which tonic
 /// makes the right one.
 pub(crate) fn status(error: &Error) -> Option<Status> {
+    let mut status = Status::new(code(error.kind())?, error.to_string());
     let cause: Arc<dyn StdError + Send + Sync> = match error.cause() {
         Cause::Pool(error) => error.clone(),
         Cause::Uri(error) => error.clone(),
-        Cause::Late(_, _, error) => error.clone(),
-        Cause::Body(..) => return None,
+        Cause::Late(.., error) => error.clone(),
+        Cause::Body(..)
+        | Cause::TooLarge(..)
+        | Cause::Decode(..)
+        | Cause::Deadlock(_)
+        | Cause::Test => return Some(status),
     };
-    let mut status = Status::new(code(error.kind())?, error.to_string());
+    // The status stands in the place of the cause: without this the chain would end with it.
     status.set_source(cause);
     Some(status)
 }
 
 fn code(kind: ErrorKind) -> Option<Code> {
     Some(match kind {
-        ErrorKind::QueueFull => Code::ResourceExhausted,
-        ErrorKind::QueueTimeout | ErrorKind::ResponseTimeout | ErrorKind::BodyTimeout => {
-            Code::DeadlineExceeded
-        }
+        ErrorKind::QueueFull | ErrorKind::Deadlock => Code::ResourceExhausted,
+        // As gRPC's own libraries have it, where tonic's channel makes `Cancelled` of its timeout.
+        ErrorKind::QueueTimeout
+        | ErrorKind::ResponseTimeout
+        | ErrorKind::Timeout
+        | ErrorKind::BodyTimeout => Code::DeadlineExceeded,
         ErrorKind::ConnectTimeout { .. }
         | ErrorKind::Dns
         | ErrorKind::ConnectRefused
@@ -66,48 +69,68 @@ fn code(kind: ErrorKind) -> Option<Code> {
         | ErrorKind::Connect
         | ErrorKind::ClosedBeforeSent
         | ErrorKind::ClosedAfterSent
-        | ErrorKind::Draining => Code::Unavailable,
+        | ErrorKind::Closed => Code::Unavailable,
         ErrorKind::Blocked => Code::PermissionDenied,
         ErrorKind::InvalidRequest | ErrorKind::NoRuntime => Code::Internal,
-        ErrorKind::Exchange | ErrorKind::Body => return None,
+        // The first two have hyper's error in their chain, with the reset code; the others are of
+        // helpers that tonic does not call.
+        ErrorKind::Exchange | ErrorKind::Body | ErrorKind::BodyTooLarge | ErrorKind::Decode => {
+            return None;
+        }
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use tollgate_core::Timings;
+
     use super::*;
+    use crate::error::ExchangeState;
 
     #[test]
-    fn a_timeout_is_read_in_each_of_its_units_and_no_other_form() {
-        for (value, expected) in [
-            ("2H", Some(Duration::from_secs(7200))),
-            ("3M", Some(Duration::from_secs(180))),
-            ("4S", Some(Duration::from_secs(4))),
-            ("250m", Some(Duration::from_millis(250))),
-            ("99999999u", Some(Duration::from_micros(99_999_999))),
-            ("0n", Some(Duration::ZERO)),
-            ("", None),
-            ("S", None),
-            ("5", None),
-            ("5s", None),
-            ("+5S", None),
-            ("-5S", None),
-            ("123456789S", None),
-        ] {
-            let headers = HeaderMap::from_iter([(
-                http::HeaderName::from_static("grpc-timeout"),
-                http::HeaderValue::from_static(value),
-            )]);
-            assert_eq!(timeout(&headers), expected, "{value:?}");
+    fn error_kinds_of_a_grpc_call_have_status() {
+        for &kind in ErrorKind::ALL {
+            let left = matches!(
+                kind,
+                // hyper's error has the reset code.
+                ErrorKind::Exchange | ErrorKind::Body
+                // Of helpers that tonic does not call.
+                | ErrorKind::BodyTooLarge | ErrorKind::Decode
+            );
+            let status = status(&Error::for_test(kind));
+            assert_eq!(status.is_none(), left, "{kind}");
         }
-        assert_eq!(timeout(&HeaderMap::new()), None);
+    }
+
+    /// It has no source, and had no status either.
+    #[test]
+    fn a_deadlock_is_resource_exhausted_with_its_advice() {
+        let deadlock = Error::deadlock(ExchangeState::of_exchange(None, Timings::default()));
+        let status = status(&deadlock).unwrap();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.message(), deadlock.to_string());
     }
 
     #[test]
-    fn every_kind_but_the_two_that_hyper_explains_has_a_status() {
+    fn the_guides_table_has_each_kinds_code() {
+        let rows: Vec<_> = include_str!("guide/grpc.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split_once(" | "))
+            .collect();
         for &kind in ErrorKind::ALL {
-            let left = matches!(kind, ErrorKind::Exchange | ErrorKind::Body);
-            assert_eq!(code(kind).is_none(), left, "{kind}");
+            let name = format!("{kind:?}");
+            let name = format!("`{}`", name.split(' ').next().unwrap());
+            let is_named =
+                |kinds: &str| kinds.contains(&name) && !kinds.contains(&format!("but {name}"));
+            let all_connects =
+                |kinds: &str| kind.is_connect() && kinds.starts_with("every failure to connect");
+            let named = rows.iter().find(|(kinds, _)| is_named(kinds));
+            let named = named.or_else(|| rows.iter().find(|(kinds, _)| all_connects(kinds)));
+            let (_, written) = named.unwrap_or_else(|| panic!("{name} has no row"));
+            match code(kind) {
+                Some(code) => assert!(written.starts_with(&format!("`{code:?}`")), "{name}"),
+                None => assert!(!written.starts_with('`'), "{name}"),
+            }
         }
     }
 }

@@ -1,17 +1,17 @@
-//! What an error says: what, to where, after how long, what to change.
+//! The texts of errors: what, to where, after how long, what to change.
 
 use std::fmt;
 use std::time::Duration;
 
-use tollgate_connect_timeout::ConnectTimedOut;
 use tollgate_core::error::find;
-use tollgate_core::{Origin, Phase};
+use tollgate_core::{ConnectErrorKind, ConnectTimedOut, NotEncrypted, Origin, Phase, Rounded};
 use tollgate_dial::DialError;
-use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind, OpenTimedOut};
+use tollgate_keep_alive::{KeepAliveError, KeepAliveErrorKind};
 
+use crate::call_phase::CallPhase;
 use crate::error::{Cause, Error};
 use crate::error_kind::ErrorKind;
-use crate::plaintext::NoTls;
+use crate::no_tls::NoTls;
 
 const HANDSHAKE_FAILED: &str = ": TLS handshake failed; its cause says what to change";
 
@@ -22,11 +22,13 @@ impl fmt::Display for Error {
             return connect_message(f, self.kind(), &to, error);
         }
         match self.cause() {
+            // Not while connecting: the handshake was over for this side, as TLS 1.3 refuses a client's
+            // certificate late.
             Cause::Pool(error) if self.kind() == ErrorKind::Tls => write!(
                 f,
-                "{to} refused the client certificate {:?} after the request was handed to the \
+                "{to} refused the client certificate {} after the request was handed to the \
                  connection; give it one that it accepts, with TlsOptions::identity_pem",
-                error.took().unwrap_or_default()
+                Rounded(error.took().unwrap_or_default())
             ),
             Cause::Pool(error) => error.fmt(f),
             Cause::Uri(_) => f.write_str(
@@ -34,23 +36,71 @@ impl fmt::Display for Error {
             ),
             Cause::Body(_, after, _) => write!(
                 f,
-                "the response body from {to} broke off {after:?} after its head; look why {to}, or \
-                 something on the way, closed the connection"
+                "the response body from {to} broke off {} after its head; look why it, or \
+                 something on the way, closed the connection",
+                Rounded(*after)
             ),
+            Cause::TooLarge(limit, _) => write!(
+                f,
+                "the response body from {to} is longer than the {limit} bytes that were asked for; raise \
+                 that limit, or read it frame by frame"
+            ),
+            Cause::Decode(..) => write!(
+                f,
+                "the response body from {to} is not what it should be; its cause says where, look what it \
+                 sends"
+            ),
+            Cause::Deadlock(_) => write!(
+                f,
+                "no connection to {to} after {}, nor will there be: all are held by callers that wait for \
+                 another one there; read or drop the first response before the next call, or raise the \
+                 connection cap",
+                Rounded(self.timings().queued)
+            ),
+            Cause::Test => write!(f, "{}, made for a test", self.kind()),
             Cause::Late(limit, ..) if self.kind() == ErrorKind::BodyTimeout => write!(
                 f,
                 "the response body from {to} was silent for {limit:?}; raise body_idle_timeout, or \
-                 look why {to} stalls"
+                 look why it stalls"
             ),
-            Cause::Late(limit, ..) if self.nothing_sent() => write!(
+            Cause::Late(limit, _, phase, _) => self.call_timed_out(f, &to, *limit, *phase),
+        }
+    }
+}
+
+impl Error {
+    /// A limit of the call ran out, by the name that it has in the builder.
+    fn call_timed_out(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        to: &To<'_>,
+        limit: Duration,
+        phase: CallPhase,
+    ) -> fmt::Result {
+        let (name, all) = match self.kind() {
+            ErrorKind::Timeout => ("timeout", "all of it"),
+            _ => ("response_timeout", "its response"),
+        };
+        match phase {
+            CallPhase::Body => write!(
                 f,
-                "no connection to {to} within the {limit:?} that its response may take; it was not \
-                 sent: raise the connection cap or response_timeout, or look why {to} is slow"
+                "the response body from {to} was not over {limit:?} after the call began; raise {name}, or \
+                 look why it is slow"
             ),
-            Cause::Late(limit, ..) => write!(
+            CallPhase::Connect if self.nothing_sent() => write!(
                 f,
-                "no response from {to} within {limit:?}, waiting for a connection included; raise \
-                 response_timeout, or look why {to} is slow; it may have acted on the request"
+                "no connection to {to} within the {limit:?} that {all} may take, and one was being opened; it \
+                 was not sent: raise the connection cap or {name}, or look why it is slow"
+            ),
+            CallPhase::Queue if self.nothing_sent() => write!(
+                f,
+                "no connection to {to} within the {limit:?} that {all} may take; it was not sent: raise the \
+                 connection cap or {name}, or look why it is slow"
+            ),
+            _ => write!(
+                f,
+                "no response from {to} within {limit:?}, waiting for a connection included; raise {name}, or \
+                 look why it is slow; it may have acted on the request"
             ),
         }
     }
@@ -67,13 +117,22 @@ fn connect_message(
         // Without an attempt, so in no time.
         return write!(f, ": {refused}");
     }
+    if let Some(refused) = find::<NotEncrypted>(error) {
+        return write!(f, ": {refused}");
+    }
     if let Some(after) = connect_took(error) {
-        write!(f, " after {after:?}")?;
+        write!(f, " after {}", Rounded(after))?;
     }
     match kind {
         ErrorKind::ConnectTimeout { phase } => timed_out(f, phase, error)?,
         ErrorKind::Tls => handshake_failed(f, error)?,
-        _ => f.write_str(what_and_advice(kind))?,
+        _ => {
+            let (what, advice) = failure(kind);
+            write!(f, ": {what}")?;
+            if let Some(advice) = advice {
+                write!(f, "; {advice}")?;
+            }
+        }
     }
     if error.kind() == KeepAliveErrorKind::BackingOff {
         f.write_str("; that was the last attempt, the next is at most 1 s away")?;
@@ -95,9 +154,10 @@ fn timed_out(f: &mut fmt::Formatter<'_>, phase: Phase, error: &KeepAliveError) -
         (Phase::Dns, Some(_)) => "dns_timeout",
         (Phase::Tcp, Some(_)) => "tcp_timeout",
         (Phase::Tls, Some(_)) => "tls_timeout",
+        // Neither the preface nor a connector that reports no phase has a limit of its own.
         _ => "connect_timeout",
     };
-    write!(f, "; look at what it waits for, or raise {clock}")
+    write!(f, "; {}, or raise {clock}", phase.advice())
 }
 
 /// In which way, if the handshake was ours.
@@ -114,49 +174,28 @@ fn handshake_failed(f: &mut fmt::Formatter<'_>, _: &KeepAliveError) -> fmt::Resu
     f.write_str(HANDSHAKE_FAILED)
 }
 
-const fn what_and_advice(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Dns => {
-            ": name not resolved; check the name, the search list and the name servers"
-        }
-        ErrorKind::ConnectRefused => {
-            ": connection refused; check that something listens on that port"
-        }
-        ErrorKind::Unreachable => {
-            ": unreachable; check routes, and whether the address family is in use here"
-        }
-        ErrorKind::PortsExhausted => {
-            ": no local port left; keep connections alive, lower the caps, or add local addresses"
-        }
-        ErrorKind::TooManyOpenFiles => {
-            ": too many open files; raise the limit (ulimit -n) or lower the caps on connections"
-        }
-        ErrorKind::Blocked => {
-            ": blocked by the address policy; AddrPolicy::allow permits a network"
-        }
-        _ => ": its cause says why",
-    }
+/// Returns the failure and the advice, in the words of the layer that failed.
+const fn failure(kind: ErrorKind) -> (&'static str, Option<&'static str>) {
+    let (what, kind) = match kind {
+        ErrorKind::Dns => ("name not resolved", ConnectErrorKind::Dns),
+        ErrorKind::ConnectRefused => ("connection refused", ConnectErrorKind::Refused),
+        ErrorKind::Unreachable => ("unreachable", ConnectErrorKind::Unreachable),
+        ErrorKind::PortsExhausted => ("no local port left", ConnectErrorKind::PortsExhausted),
+        ErrorKind::TooManyOpenFiles => ("too many open files", ConnectErrorKind::TooManyOpenFiles),
+        ErrorKind::Blocked => ("blocked by the address policy", ConnectErrorKind::Blocked),
+        _ => return ("its cause says why", None),
+    };
+    (what, kind.advice())
 }
 
-/// How long the connect itself took, from whoever knows.
+/// Returns the time that the connect itself took, if any source has it.
 fn connect_took(error: &KeepAliveError) -> Option<Duration> {
     let late = find::<ConnectTimedOut>(error).map(ConnectTimedOut::elapsed);
-    let open = find::<OpenTimedOut>(error).map(OpenTimedOut::elapsed);
     let dial = find::<DialError>(error).map(DialError::elapsed);
-    // A connector that does not say leaves the time that the request waited for it.
+    // Without a report of the connector, the time that the request waited for it.
     let waited =
         || Some(error.timings().queued).filter(|_| error.kind() == KeepAliveErrorKind::Connect);
-    let took = late.or(open).or(dial).or_else(waited)?;
-    // Microseconds are noise beside a connect.
-    Some(
-        Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)).max(
-            if took < Duration::from_millis(1) {
-                took
-            } else {
-                Duration::ZERO
-            },
-        ),
-    )
+    late.or(dial).or_else(waited)
 }
 
 struct To<'a>(Option<&'a Origin>);

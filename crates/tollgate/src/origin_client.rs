@@ -13,16 +13,23 @@ use tower_service::Service;
 use crate::body::Body;
 use crate::client::Shared;
 use crate::error::Error;
-use crate::future::{ResponseFuture, Whence};
+use crate::future::{Destination, ResponseFuture};
+use crate::long_lived::{self, Class};
 
 /// One origin of a [`Client`](crate::Client), with back-pressure in `poll_ready`; made by
 /// [`Client::origin`](crate::Client::origin).
 ///
 /// Ready means that a connection is reserved for this very instance until it is called or dropped.
 /// A ready instance that is kept without being called keeps a connection from others; a clone has
-/// reserved nothing. Requests go to this origin whatever their URI says: its path is what counts.
+/// reserved nothing. Requests go to this origin whatever their URI: its path is what counts. The
+/// exception is an `https` URI for an `http` origin, which is refused: it would go out in clear text.
 ///
-/// `poll_ready` never fails; what went wrong is told by the call that follows.
+/// `poll_ready` never fails; the call that follows returns the error.
+///
+/// A request whose exchange [lasts](crate::ClientBuilder::max_long_lived_per_origin) gives the reserved
+/// connection back and goes out on one of those for such exchanges. `poll_ready` does not know the
+/// request: it waits for a connection of the calls. Where that is too much, send it through the
+/// [`Client`](crate::Client).
 pub struct OriginClient {
     service: KeepAliveOrigin,
     shared: Arc<Shared>,
@@ -36,6 +43,23 @@ impl OriginClient {
     /// The origin.
     pub fn origin(&self) -> &Origin {
         self.service.origin()
+    }
+}
+
+impl OriginClient {
+    fn call_that_lasts<B>(
+        &self,
+        mut service: KeepAliveOrigin,
+        destination: Destination,
+        mut request: Request<B>,
+    ) -> ResponseFuture
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        long_lived::without_end(&mut request);
+        let class = Class::LongLived;
+        self.shared.begin(destination, request, class, &mut service)
     }
 }
 
@@ -62,9 +86,20 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         self.shared.watch();
-        let whence = Whence::Origin(self.service.origin().clone());
-        let limits = self.shared.limits().of_call(&request);
-        ResponseFuture::new(self.service.call(request), whence, limits)
+        let destination = Destination::Origin(self.service.origin().clone());
+        if let Some(pool) = &self.shared.long_lived
+            && long_lived::is_expected(&request)
+        {
+            // What is reserved is a connection for calls; under a cap on all connections its place may be
+            // the one that this exchange needs.
+            self.service = self.service.clone();
+            return match pool.origin(self.service.origin()) {
+                Ok(service) => self.call_that_lasts(service, destination, request),
+                Err(error) => ResponseFuture::failed(Error::pool(error)),
+            };
+        }
+        let (service, class) = (&mut self.service, Class::Call);
+        self.shared.begin(destination, request, class, service)
     }
 }
 

@@ -5,8 +5,8 @@ use tollgate_core::Origin;
 
 use crate::error::Error;
 
-/// As an extension of a request to a [`Client`](crate::Client): it goes to this origin whatever its URI
-/// says, of which the path and query count. For canaries, shards, and requests that carry only a path.
+/// As an extension of a request to a [`Client`](crate::Client): it goes to this origin whatever its URI,
+/// of which the path and query count. For canaries, shards, and requests that carry only a path.
 ///
 /// Pool, name, TLS name and the limits of [`ClientBuilder::origin`](crate::ClientBuilder::origin) are
 /// those of this origin, and so is `Host`, unless the request has one. An
@@ -44,6 +44,7 @@ impl OriginOverride {
         };
         let mut parts = to.clone().into_parts();
         let path = request.uri().path_and_query().cloned();
+        // The request's own; a path in the override counts only where there is none.
         parts.path_and_query = path.or(parts.path_and_query);
         if let Ok(uri) = Uri::from_parts(parts) {
             *request.uri_mut() = uri;

@@ -4,10 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 use tollgate_cached_dns::{DnsHandle, DnsStats, NameSnapshot};
+use tollgate_core::Table;
 use tollgate_keep_alive::{KeepAlive, OriginStats};
 
+#[cfg(feature = "sockets")]
+use crate::kernel::{self, OriginSockets};
+
 /// The state of a client: its origins, and the names it knows. `Display` prints a table of the
-/// origins, and one of the names if it knows any.
+/// origins, one of the names if it knows any, and with the feature `sockets` one of what the kernel
+/// knows of their addresses.
 ///
 /// Each origin is read at one moment of its own.
 #[derive(Clone, Debug, Default)]
@@ -16,18 +21,38 @@ use tollgate_keep_alive::{KeepAlive, OriginStats};
 pub struct Snapshot {
     /// One entry an origin, in the order of their names.
     pub origins: Vec<OriginStats>,
+    /// The same of the connections for exchanges that last; empty where they have
+    /// [none of their own](crate::ClientBuilder::max_long_lived_per_origin).
+    pub long_lived: Vec<OriginStats>,
     /// One entry a name, in the order of the names; empty with a connector of your own.
     pub names: Vec<NameSnapshot>,
     /// The DNS cache's counters; `None` with a connector of your own.
     pub dns: Option<DnsStats>,
+    /// The kernel's view: one entry for each address of an origin that there are sockets to. Empty
+    /// where the kernel cannot be read. Feature `sockets`.
+    #[cfg(feature = "sockets")]
+    pub sockets: Vec<OriginSockets>,
 }
 
 impl Snapshot {
-    pub(crate) fn of(pool: &KeepAlive, dns: Option<&DnsHandle>) -> Self {
+    pub(crate) fn of(
+        pool: &KeepAlive,
+        long_lived: Option<&KeepAlive>,
+        dns: Option<&DnsHandle>,
+    ) -> Self {
         let mut names = dns.map(DnsHandle::snapshot).unwrap_or_default();
         names.sort_by(|a, b| a.name.cmp(&b.name));
+        let origins = pool.snapshot().origins;
+        let lasting = long_lived.map_or_else(Vec::new, |pool| pool.snapshot().origins);
         Self {
-            origins: pool.snapshot().origins,
+            #[cfg(feature = "sockets")]
+            sockets: kernel::rows(
+                origins.iter().chain(&lasting),
+                &[Some(pool), long_lived],
+                dns,
+            ),
+            origins,
+            long_lived: lasting,
             names,
             dns: dns.map(DnsHandle::stats),
         }
@@ -36,14 +61,25 @@ impl Snapshot {
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let origins: Vec<_> = self.origins.iter().map(origin).collect();
-        table(f, ORIGINS, &origins)?;
-        if self.names.is_empty() {
-            return Ok(());
+        table(ORIGINS, self.origins.iter().map(origin)).fmt(f)?;
+        if !self.long_lived.is_empty() {
+            f.write_str("\n\nlong-lived exchanges\n")?;
+            table(ORIGINS, self.long_lived.iter().map(origin)).fmt(f)?;
         }
-        f.write_str("\n\n")?;
-        let names: Vec<_> = self.names.iter().map(name).collect();
-        table(f, NAMES, &names)
+        if !self.names.is_empty() {
+            f.write_str("\n\n")?;
+            table(NAMES, self.names.iter().map(name)).fmt(f)?;
+        }
+        #[cfg(feature = "sockets")]
+        if !self.sockets.is_empty() {
+            f.write_str("\n\n")?;
+            table(
+                kernel::COLUMNS,
+                self.sockets.iter().map(OriginSockets::cells),
+            )
+            .fmt(f)?;
+        }
+        Ok(())
     }
 }
 
@@ -109,36 +145,8 @@ fn name(name: &NameSnapshot) -> [String; 7] {
     ]
 }
 
-/// Columns as wide as their widest cell: the first to the left, the others to the right.
-fn table<const N: usize>(
-    f: &mut fmt::Formatter<'_>,
-    header: [&str; N],
-    rows: &[[String; N]],
-) -> fmt::Result {
-    let mut widths = header.map(str::len);
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    line(f, widths, header)?;
-    for row in rows {
-        f.write_str("\n")?;
-        line(f, widths, row.each_ref().map(String::as_str))?;
-    }
-    Ok(())
-}
-
-fn line<const N: usize>(
-    f: &mut fmt::Formatter<'_>,
-    widths: [usize; N],
-    cells: [&str; N],
-) -> fmt::Result {
-    for (n, (cell, width)) in cells.iter().zip(widths).enumerate() {
-        match n {
-            0 => write!(f, "{cell:width$}")?,
-            _ => write!(f, "  {cell:>width$}")?,
-        }
-    }
-    Ok(())
+fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Table {
+    let mut table = Table::new(&head);
+    rows.for_each(|row| table.push(row));
+    table
 }

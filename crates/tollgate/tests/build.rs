@@ -13,10 +13,10 @@ use tower::Service;
 type Setter = fn(ClientBuilder) -> ClientBuilder;
 
 #[test]
-fn zero_is_refused_by_name_where_it_makes_no_sense() {
+fn zero_option_is_refused_with_its_name() {
     let zero = Duration::ZERO;
     assert!(zero.is_zero());
-    let cases: [(&str, Setter); 19] = [
+    let cases: [(&str, Setter); 20] = [
         ("max_connections_per_origin", |b| {
             b.max_connections_per_origin(0)
         }),
@@ -24,11 +24,14 @@ fn zero_is_refused_by_name_where_it_makes_no_sense() {
         ("max_connecting_per_origin", |b| {
             b.max_connecting_per_origin(0)
         }),
-        ("origin.max_connections", |b| {
-            b.origin("http://a", |o| o.max_connections(0))
+        ("max_requests_per_connection", |b| {
+            b.max_requests_per_connection(0)
         }),
-        ("origin.max_connecting", |b| {
-            b.origin("http://a", |o| o.max_connecting(0))
+        ("origin.max_connections_per_origin", |b| {
+            b.origin("http://a", |o| o.max_connections_per_origin(0))
+        }),
+        ("origin.max_connecting_per_origin", |b| {
+            b.origin("http://a", |o| o.max_connecting_per_origin(0))
         }),
         ("origin.acquire_timeout", |b| {
             b.origin("http://a", |o| o.acquire_timeout(Duration::ZERO))
@@ -64,6 +67,44 @@ fn zero_is_refused_by_name_where_it_makes_no_sense() {
 }
 
 #[test]
+fn timeouts_that_contradict_each_other_are_refused() {
+    const SHORT: Duration = Duration::from_millis(100);
+    let cases: [(Setter, &str, &str); 4] = [
+        (
+            |b| b.response_timeout(SHORT).acquire_timeout(SHORT),
+            "response_timeout",
+            "acquire_timeout",
+        ),
+        (
+            |b| b.timeout(SHORT).response_timeout(SHORT),
+            "timeout",
+            "response_timeout",
+        ),
+        (
+            |b| b.timeout(SHORT).acquire_timeout(SHORT),
+            "timeout",
+            "acquire_timeout",
+        ),
+        (
+            |b| {
+                b.timeout(SHORT)
+                    .origin("http://a", |o| o.body_idle_timeout(SHORT))
+            },
+            "origin.timeout",
+            "body_idle_timeout",
+        ),
+    ];
+    for (set, field, other) in cases {
+        let error = set(Client::builder()).build().unwrap_err();
+        let named = (error.field(), error.kind());
+        assert_eq!(named, (field, BuildErrorKind::Conflict), "{error}");
+        assert!(error.to_string().contains(other), "{error}");
+    }
+    // One that is set has no quarrel with the default of another.
+    assert!(Client::builder().timeout(SHORT).build().is_ok());
+}
+
+#[test]
 fn zero_is_taken_where_it_means_none() {
     let client = Client::builder()
         .max_waiting(0)
@@ -87,11 +128,13 @@ fn a_minimum_above_a_maximum_is_refused() {
         assert_eq!(error.kind(), BuildErrorKind::AboveLimit);
     }
     let error = Client::builder()
-        .origin("http://a", |o| o.min_idle(3).max_connections(2))
+        .origin("http://a", |o| {
+            o.min_idle_per_origin(3).max_connections_per_origin(2)
+        })
         .build()
         .unwrap_err();
-    assert_eq!(error.field(), "origin.min_idle");
-    // The cap per origin has to do with the default here: nobody said one.
+    assert_eq!(error.field(), "origin.min_idle_per_origin");
+    // The cap per origin has to do with the default here.
     let error = Client::builder()
         .min_idle_per_origin(129)
         .build()
@@ -100,7 +143,7 @@ fn a_minimum_above_a_maximum_is_refused() {
 }
 
 #[test]
-fn an_origin_that_is_none_is_refused_with_what_one_is() {
+fn malformed_origin_is_refused_with_an_example() {
     let error = Client::builder()
         .origin("billing.internal/v1", |o| o)
         .build()
@@ -111,6 +154,7 @@ fn an_origin_that_is_none_is_refused_with_what_one_is() {
     );
     let cause = error.source().unwrap().to_string();
     assert!(cause.contains("https://billing.internal"), "{cause}");
+    assert_eq!(error.to_string(), format!("origin is not valid: {cause}"));
 }
 
 #[test]
@@ -150,7 +194,7 @@ fn a_connector_excludes_the_parts_it_replaces() {
 // Without anybody to trust that comes first.
 #[cfg(feature = "webpki-roots")]
 #[test]
-fn tls_options_that_cannot_be_used_are_refused_with_the_reason() {
+fn unusable_tls_options_are_refused_with_reason() {
     use tollgate::tls::TlsOptions;
     let cases = [
         (
@@ -185,13 +229,13 @@ fn tls_options_that_cannot_be_used_are_refused_with_the_reason() {
 }
 
 #[test]
-fn a_builder_is_built_twice_and_outside_a_runtime() {
+fn builder_builds_twice_and_outside_a_runtime() {
     let builder = Client::builder().resolver(Gai::new());
     assert!(builder.clone().build().is_ok() && builder.build().is_ok());
 }
 
 #[test]
-fn hyper_utils_resolvers_and_answers_with_a_ttl_are_resolvers() {
+fn hyper_util_resolver_and_ttl_answers_are_accepted() {
     use hyper_util::client::legacy::connect::dns::GaiResolver;
     let answers = tower::service_fn(|_| ready(Ok::<_, std::io::Error>(Answer::new([]))));
     assert!(

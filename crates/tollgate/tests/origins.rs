@@ -44,7 +44,7 @@ async fn held() -> (Upstream, Gate) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_origin_queues_less_and_for_a_shorter_time() {
+async fn origin_has_its_own_queue_and_acquire_timeout() {
     let (upstream, gate) = held().await;
     let never = client(Connector::memory(&upstream), |o| o.max_waiting(0));
     busy(&never, &gate).await;
@@ -64,12 +64,12 @@ async fn one_origin_queues_less_and_for_a_shorter_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_origin_keeps_connections_for_a_shorter_time_or_not_at_all() {
+async fn origin_has_its_own_idle_and_lifetime_limits() {
     let shorter = |o: OriginOptions| o.idle_timeout(Duration::from_secs(4));
     for (own, at_first) in [
         (shorter as fn(OriginOptions) -> OriginOptions, 1),
         (|o| o.max_lifetime(Duration::from_secs(4)), 1),
-        (|o| o.max_idle(0), 0),
+        (|o| o.max_idle_per_origin(0), 0),
     ] {
         let upstream = Upstream::start(|_| Reply::ok("ok")).await;
         let client = client(Connector::memory(&upstream), own);
@@ -84,7 +84,7 @@ async fn one_origin_keeps_connections_for_a_shorter_time_or_not_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_origin_has_a_connect_budget_of_its_own() {
+async fn origin_has_its_own_connect_timeout() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let connector = Connector::memory(&upstream).script(|_| Plan::hang());
     for own in [Duration::from_millis(250), Duration::from_secs(20)] {
@@ -103,7 +103,7 @@ async fn one_origin_has_a_connect_budget_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_call_for_an_origin_replaces_those_before_it_as_a_whole() {
+async fn the_last_origin_override_replaces_earlier_ones() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let connector = Connector::memory(&upstream).script(|_| Plan::hang());
     let long = Duration::from_secs(20);
@@ -111,7 +111,7 @@ async fn the_last_call_for_an_origin_replaces_those_before_it_as_a_whole() {
     let client = client_with(|b| {
         b.connector(connector.clone())
             .origin("HTTP://own.internal:80", |o| o.connect_timeout(long))
-            .origin(OWN, |o| o.max_connections(2))
+            .origin(OWN, |o| o.max_connections_per_origin(2))
     });
     let started = Instant::now();
     let error = client.get(OWN).await.err().unwrap();
@@ -120,7 +120,7 @@ async fn the_last_call_for_an_origin_replaces_those_before_it_as_a_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lookup_is_as_patient_as_the_most_patient_origin() {
+async fn dns_lookup_waits_for_the_longest_origin_budget() {
     let hangs = tower::service_fn(|_| pending::<io::Result<std::vec::IntoIter<SocketAddr>>>());
     let long = Duration::from_secs(20);
     let client = client_with(|b| b.resolver(hangs).origin(OWN, |o| o.connect_timeout(long)));
@@ -134,12 +134,14 @@ async fn a_lookup_is_as_patient_as_the_most_patient_origin() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_origin_opens_fewer_at_a_time_and_keeps_some_ready() {
+async fn origin_overrides_max_connecting_and_min_idle() {
     let (upstream, _gate) = held().await;
     let connector = Connector::memory(&upstream).script(|_| Plan::hang());
     let client = client_with(|b| {
-        b.connector(connector)
-            .origin(OWN, |o| o.max_connecting(2).max_connections(200))
+        b.connector(connector).origin(OWN, |o| {
+            o.max_connecting_per_origin(2)
+                .max_connections_per_origin(200)
+        })
     });
     let mut calls = tokio::task::JoinSet::new();
     for origin in [OWN, OTHER] {
@@ -154,7 +156,7 @@ async fn one_origin_opens_fewer_at_a_time_and_keeps_some_ready() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let client = client_with(|b| {
         b.connector(Connector::memory(&upstream))
-            .origin(OWN, |o| o.min_idle(3))
+            .origin(OWN, |o| o.min_idle_per_origin(3))
     });
     for origin in [OWN, OTHER] {
         text(client.get(origin).await.unwrap()).await;

@@ -6,7 +6,7 @@ use tollgate::{Client, ErrorKind};
 use tollgate_testing::{Reply, Upstream};
 
 #[tokio::test]
-async fn a_client_that_can_trust_nobody_speaks_http_and_says_what_https_takes() {
+async fn a_client_without_roots_refuses_https_alone() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     for client in [Client::new(), tollgate::client().clone()] {
         let uri = format!("https://{}/", upstream.addr());
@@ -25,7 +25,7 @@ async fn a_client_that_can_trust_nobody_speaks_http_and_says_what_https_takes() 
 
 #[cfg(feature = "tls")]
 #[test]
-fn options_that_trust_nobody_are_refused_where_they_are_given() {
+fn tls_options_without_roots_are_refused() {
     let options = tollgate::tls::TlsOptions::new();
     assert!(options.layer().is_err());
     let error = Client::builder().tls(options).build().unwrap_err();

@@ -33,7 +33,7 @@ async fn dying() -> Upstream {
 }
 
 #[tokio::test]
-async fn a_request_without_retries_is_not_replayed_after_a_reused_connection_died() {
+async fn request_without_retry_is_not_replayed() {
     let upstream = dying().await;
     let client = client_with(|b| b);
     text(client.get(upstream.uri("/")).await.unwrap()).await;
@@ -57,7 +57,7 @@ async fn a_request_without_retries_is_not_replayed_after_a_reused_connection_die
 }
 
 #[tokio::test]
-async fn an_origin_override_goes_elsewhere_with_the_path_and_the_host_of_there() {
+async fn origin_override_keeps_path_and_sets_host() {
     let echo = |request: &tollgate_testing::upstream::Request| {
         let host = request.header("host").unwrap_or_default();
         Reply::ok(format!("{} {host}", request.target))
@@ -86,7 +86,7 @@ async fn an_origin_override_goes_elsewhere_with_the_path_and_the_host_of_there()
 }
 
 #[tokio::test]
-async fn an_error_of_an_overridden_request_names_where_it_went() {
+async fn error_of_origin_override_names_its_target() {
     let refused = tollgate_testing::Refused::start([127, 0, 0, 1]);
     let there = format!("http://{}", refused.addr());
     let client = client_with(|b| b);

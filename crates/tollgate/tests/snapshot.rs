@@ -24,12 +24,13 @@ async fn used(upstream: &Upstream, dns: &DnsServer) -> (Client, String) {
 }
 
 #[tokio::test]
-async fn a_snapshot_prints_its_origins_and_its_names_in_tables() {
+async fn snapshot_prints_tables_of_origins_and_names() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let dns = DnsServer::start().await;
     let (client, origin) = used(&upstream, &dns).await;
     let tables = client.snapshot().to_string();
-    let (origins, names) = tables.split_once("\n\n").unwrap();
+    let mut parts = tables.split("\n\n");
+    let [origins, names] = [(); 2].map(|()| parts.next().unwrap());
     for (table, first) in [(origins, &*origin), (names, "billing.internal")] {
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines.len(), 2, "{tables}");
@@ -44,7 +45,7 @@ async fn a_snapshot_prints_its_origins_and_its_names_in_tables() {
 }
 
 #[tokio::test]
-async fn an_origin_is_told_in_detail_with_the_address_that_was_dialled() {
+async fn origin_detail_has_the_dialled_remote_address() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let dns = DnsServer::start().await;
     let (client, origin) = used(&upstream, &dns).await;
@@ -64,7 +65,7 @@ async fn an_origin_is_told_in_detail_with_the_address_that_was_dialled() {
 
 #[cfg(feature = "serde")]
 #[tokio::test]
-async fn the_detail_and_the_names_are_json_as_they_stand() {
+async fn detail_and_names_serialize_to_json() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let dns = DnsServer::start().await;
     let (client, origin) = used(&upstream, &dns).await;
@@ -87,9 +88,63 @@ async fn the_detail_and_the_names_are_json_as_they_stand() {
     assert!(addr.starts_with("127.0.0.1"), "{addr}");
 }
 
+#[cfg(all(feature = "sockets", target_os = "linux"))]
+#[tokio::test]
+async fn snapshot_has_kernel_sockets_of_an_origin() {
+    use tollgate::sockets::TcpState;
+
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let dns = DnsServer::start().await;
+    let (client, origin) = used(&upstream, &dns).await;
+    let snapshot = client.snapshot();
+    let [row] = &snapshot.sockets[..] else {
+        panic!("{snapshot:?}");
+    };
+    assert_eq!(row.origin.to_string(), origin);
+    assert_eq!(row.destination.remote, upstream.addr());
+    assert_eq!(row.destination.sockets.of(TcpState::Established), 1);
+    assert!(row.destination.ports_taken >= 1 && row.destination.headroom() > 0.5);
+    let tables = snapshot.to_string();
+    let line = tables.lines().last().unwrap();
+    assert!(
+        line.starts_with(&origin) && line.contains(&upstream.addr().to_string()),
+        "{tables}"
+    );
+    #[cfg(feature = "serde")]
+    {
+        let json = serde_json::to_value(&snapshot).unwrap();
+        let row = &json["sockets"][0];
+        assert_eq!(row["remote"], upstream.addr().to_string(), "{json}");
+        assert_eq!(row["sockets"]["established"], 1, "{json}");
+    }
+}
+
+#[cfg(all(feature = "sockets", target_os = "linux"))]
+#[tokio::test]
+async fn sockets_of_exchanges_that_last_are_a_row() {
+    use tollgate::{Body, LongLived};
+
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let client = Client::builder().max_long_lived_per_origin(2);
+    let client = client.build().unwrap();
+    let origin = format!("http://{}", upstream.addr());
+    let lasting = http::Request::get(&origin).extension(LongLived);
+    let lasting = lasting.body(Body::default()).unwrap();
+    let held = client.request(lasting).await.unwrap();
+    let snapshot = client.snapshot();
+    let [row] = &snapshot.sockets[..] else {
+        panic!("{snapshot:?}");
+    };
+    assert_eq!(row.origin.to_string(), origin);
+    // Once, though both pools have it.
+    client.get(&origin).await.unwrap();
+    assert_eq!(client.snapshot().sockets.len(), 1);
+    drop(held);
+}
+
 #[cfg(feature = "serde")]
 #[test]
-fn what_the_layers_below_report_is_json_by_the_same_feature() {
+fn serde_feature_covers_the_layers_below() {
     let metrics = tollgate::queue_metrics::PoolMetrics::new();
     assert!(
         serde_json::to_value(metrics.snapshot())

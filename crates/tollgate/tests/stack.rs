@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
-use support::tls::{Authority, Server};
 use tollgate::cached_dns::{CachedDnsLayer, Gai};
 use tollgate::connect_timeout::ConnectTimeoutLayer;
 use tollgate::dial::DialLayer;
@@ -16,13 +15,14 @@ use tollgate::keep_alive::KeepAliveLayer;
 use tollgate::pool_limit::PoolLimitLayer;
 use tollgate::queue_metrics::QueueMetricsLayer;
 use tollgate::tls::TlsOptions;
+use tollgate_testing::tls::{Authority, Server};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_http::trace::TraceLayer;
 
 #[tokio::test]
-async fn the_stack_by_hand_answers_over_tls_and_in_the_clear() {
+async fn stack_by_hand_answers_https_and_http() {
     let authority = Authority::new();
-    let secure = Server::new(authority.issue("localhost")).start().await;
+    let secure = Server::new(authority.issue("localhost")).start();
     let plain = tollgate_testing::Plain::builder().body("ok").start().await;
     let tls = TlsOptions::new().root_pem(authority.pem()).layer().unwrap();
     let tls = |dial| tls.layer(dial);
@@ -39,7 +39,7 @@ async fn the_stack_by_hand_answers_over_tls_and_in_the_clear() {
         .service(Gai::new());
 
     let uris = [
-        format!("https://localhost:{}/", secure.addr.port()),
+        format!("https://localhost:{}/", secure.addr().port()),
         format!("http://localhost:{}/", plain.addr().port()),
     ];
     for uri in uris.iter().cycle().take(6) {

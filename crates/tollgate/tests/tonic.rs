@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::tls::{Authority, Server, serve};
 use tollgate::cached_dns::CachedDns;
 use tollgate::connect_timeout::{ConnectTimedOut, ConnectTimeoutLayer};
 use tollgate::dial::Dial;
 use tollgate::find;
 use tollgate::tls::{Alpn, TlsError, TlsFailure, TlsOptions};
+use tollgate_testing::tls::{Authority, Server};
+use tollgate_testing::{Listener, http2};
 use tonic::client::Grpc;
 use tonic::server::UnaryService;
 use tonic::transport::{Channel, Endpoint};
@@ -66,30 +66,24 @@ async fn call(channel: Channel, text: String) -> Result<String, Status> {
 }
 
 #[tokio::test]
-async fn a_channel_over_our_tls_dial_and_names_speaks_h2() {
+async fn tonic_channel_over_our_connector_speaks_h2() {
     let authority = Authority::new();
     let answered = Arc::new(AtomicUsize::new(0));
     let echo = Echo(Arc::clone(&answered));
-    let acceptor = Server::new(authority.issue("localhost")).acceptor();
-    let server = serve(move |stream| {
-        let (acceptor, echo) = (acceptor.clone(), echo.clone());
-        async move {
-            let stream = acceptor.accept(stream).await;
-            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-            let service = hyper::service::service_fn(move |request| {
-                let echo = echo.clone();
-                async move {
-                    let mut server = tonic::server::Grpc::new(Codec::default());
-                    Ok::<_, std::convert::Infallible>(server.unary(echo, request).await)
-                }
-            });
-            let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            let _ended = http.serve_connection(TokioIo::new(stream), service).await;
-        }
-    })
-    .await;
+    let server = Server::new(authority.issue("localhost")).serving(move |stream| {
+        let echo = echo.clone();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let service = hyper::service::service_fn(move |request| {
+            let echo = echo.clone();
+            async move {
+                let mut server = tonic::server::Grpc::new(Codec::default());
+                Ok::<_, std::convert::Infallible>(server.unary(echo, request).await)
+            }
+        });
+        http2::serve(stream, service)
+    });
     let channel = channel(
-        server.addr.port(),
+        server.addr().port(),
         TlsOptions::new().root_pem(authority.pem()),
     );
     let mut calls = tokio::task::JoinSet::new();
@@ -105,12 +99,10 @@ async fn a_channel_over_our_tls_dial_and_names_speaks_h2() {
 }
 
 #[tokio::test]
-async fn a_channel_is_told_what_was_wrong_with_the_certificate() {
-    let server = Server::new(Authority::new().issue("localhost"))
-        .start()
-        .await;
+async fn a_channel_reports_the_certificate_error() {
+    let server = Server::new(Authority::new().issue("localhost")).start();
     let tls = TlsOptions::new().root_pem(Authority::new().pem());
-    let status = call(channel(server.addr.port(), tls), String::new()).await;
+    let status = call(channel(server.addr().port(), tls), String::new()).await;
     let status = status.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     let tls = find::<TlsError>(&status).unwrap();
@@ -118,14 +110,10 @@ async fn a_channel_is_told_what_was_wrong_with_the_certificate() {
 }
 
 #[tokio::test]
-async fn a_channel_is_told_that_the_handshake_stalled() {
-    let stalling = serve(|stream| async move {
-        let _held = stream;
-        std::future::pending::<()>().await;
-    })
-    .await;
+async fn a_channel_reports_a_stalled_handshake() {
+    let stalling = Listener::silent();
     let tls = TlsOptions::new().root_pem(Authority::new().pem());
-    let status = call(channel(stalling.addr.port(), tls), String::new()).await;
+    let status = call(channel(stalling.addr().port(), tls), String::new()).await;
     let status = status.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     let late = find::<ConnectTimedOut>(&status).unwrap();

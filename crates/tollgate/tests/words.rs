@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use support::words::says_all;
 use support::{client_with, over_dead};
 use tollgate::{
-    Classified, Client, ClientBuilder, ConnectErrorKind, Error, ErrorKind, RetryPolicy,
+    Body, Classified, Client, ClientBuilder, ConnectErrorKind, Error, ErrorKind, RetryPolicy,
 };
 use tollgate_testing::{Connector, Gate, Reply, Upstream};
 
@@ -21,6 +21,9 @@ const URI: &str = "http://words.internal/";
 #[test]
 fn each_kind_of_error_has_all_its_words() {
     for kind in ErrorKind::ALL {
+        if *kind == ErrorKind::Decode && cfg!(not(feature = "json")) {
+            continue;
+        }
         let error = if *kind == ErrorKind::NoRuntime {
             outside_a_runtime()
         } else {
@@ -34,7 +37,7 @@ fn each_kind_of_error_has_all_its_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_clock_that_struck_is_named_as_the_builder_names_it() {
+async fn expired_timeout_is_named_as_in_the_builder() {
     let hangs = || tower::service_fn(|_| pending::<io::Result<std::vec::IntoIter<_>>>());
     let hour = Duration::from_secs(3600);
     for (client, clock, limit) in [
@@ -64,7 +67,7 @@ async fn the_clock_that_struck_is_named_as_the_builder_names_it() {
 }
 
 #[tokio::test]
-async fn a_tcp_or_a_tls_limit_that_struck_is_named_too() {
+async fn expired_tcp_or_tls_timeout_is_named() {
     let hole = tollgate_testing::Hole::start([127, 0, 0, 1]).await;
     let client = client_with(|b| b.tcp_timeout(LIMIT));
     let text = failed(&client, &format!("http://{}/", hole.addr())).await;
@@ -72,10 +75,9 @@ async fn a_tcp_or_a_tls_limit_that_struck_is_named_too() {
 
     #[cfg(feature = "tls")]
     {
-        // Its kernel answers, and nobody ever accepts.
-        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = client_with(|b| b.tls(support::tls::trusting_one()).tls_timeout(LIMIT));
-        let uri = format!("https://{}/", silent.local_addr().unwrap());
+        let silent = tollgate_testing::Listener::silent();
+        let client = client_with(|b| b.tls(support::trusting_one()).tls_timeout(LIMIT));
+        let uri = format!("https://{}/", silent.addr());
         let text = failed(&client, &uri).await;
         assert!(text.to_string().ends_with("raise tls_timeout"), "{text}");
     }
@@ -128,9 +130,18 @@ async fn met_beyond_the_dial(kind: ErrorKind) -> Error {
             answered(other, |b| b).await
         }
         ErrorKind::ResponseTimeout => answered(Reply::never(), |b| b.response_timeout(LIMIT)).await,
+        ErrorKind::Timeout => answered(Reply::never(), |b| b.timeout(LIMIT)).await,
         ErrorKind::Body => broken_off(Reply::close, |b| b).await,
         ErrorKind::BodyTimeout => broken_off(Reply::hold, |b| b.body_idle_timeout(LIMIT)).await,
-        ErrorKind::Draining => {
+        ErrorKind::Deadlock => deadlocked().await,
+        ErrorKind::BodyTooLarge => read(async |body: Body| body.collect_within(1).await)
+            .await
+            .unwrap_err(),
+        #[cfg(feature = "json")]
+        ErrorKind::Decode => read(async |body: Body| body.json::<u8>(9).await)
+            .await
+            .unwrap_err(),
+        ErrorKind::Closed => {
             let client = client_with(|b| b);
             client.close();
             failed(&client, URI).await
@@ -179,6 +190,31 @@ async fn broken_off(
     let client = client_with(|b| options(b.connector(connector)));
     let response = client.get(URI).await.unwrap();
     response.into_body().collect().await.unwrap_err()
+}
+
+/// A second call for the only connection, which the same scope holds.
+async fn deadlocked() -> Error {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let connector = Connector::memory(&upstream);
+    let client = client_with(|b| {
+        let b = b.connector(connector).max_connections_per_origin(1);
+        b.detect_deadlocks(true)
+    });
+    tollgate::scope(async {
+        let held = client.get(URI).await.unwrap();
+        let error = failed(&client, URI).await;
+        drop(held);
+        error
+    })
+    .await
+}
+
+/// The outcome of reading `ok` so.
+async fn read<T>(how: impl AsyncFnOnce(Body) -> T) -> T {
+    let upstream = Upstream::start(|_| Reply::ok("ok")).await;
+    let connector = Connector::memory(&upstream);
+    let response = client_with(|b| b.connector(connector)).get(URI).await;
+    how(response.unwrap().into_body()).await
 }
 
 fn outside_a_runtime() -> Error {

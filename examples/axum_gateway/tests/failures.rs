@@ -39,14 +39,14 @@ async fn second_told(options: ClientBuilder, status: u16, kind: &str) {
 }
 
 #[tokio::test]
-async fn a_refused_connect_is_503_since_nothing_was_sent() {
+async fn refused_connect_is_answered_with_503() {
     let refused = Refused::start([127, 0, 0, 1]);
     let site = Site::with(at(refused.addr()), Client::builder(), DEADLINE).await;
     told(site.get("").await, 503, "connect_refused").await;
 }
 
 #[tokio::test]
-async fn a_full_queue_is_503_and_says_when_to_come_again() {
+async fn full_queue_answers_503_with_retry_after() {
     second_told(Client::builder().max_waiting(0), 503, "queue_full").await;
 }
 

@@ -25,7 +25,7 @@ fn all<'a>(seen: &'a Request, name: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn the_upstream_is_asked_under_its_own_name_and_told_the_callers() {
+async fn upstream_gets_own_host_and_forwarded_headers() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let site = Site::before(&upstream).await;
     site.get("").await.head().await;
@@ -38,7 +38,7 @@ async fn the_upstream_is_asked_under_its_own_name_and_told_the_callers() {
 }
 
 #[tokio::test]
-async fn a_caller_cannot_say_under_which_name_or_scheme_it_came() {
+async fn caller_cannot_forge_forwarded_host_or_proto() {
     let said = "x-forwarded-host: evil.test\r\nx-forwarded-proto: https\r\n\r\n";
     let nameless = seen(&format!("GET / HTTP/1.0\r\n{said}")).await;
     assert_eq!(all(&nameless, "x-forwarded-host"), [""; 0]);
@@ -49,7 +49,7 @@ async fn a_caller_cannot_say_under_which_name_or_scheme_it_came() {
 
 /// RFC 9112 section 3.2.2.
 #[tokio::test]
-async fn the_authority_of_the_target_counts_and_not_host() {
+async fn target_authority_wins_over_the_host_header() {
     let seen = seen("GET http://me:pw@b.test:81/x?y=1 HTTP/1.1\r\nhost: a.test\r\n\r\n").await;
     assert_eq!(seen.target, "/x?y=1");
     assert_eq!(all(&seen, "x-forwarded-host"), ["b.test:81"]);
@@ -57,7 +57,7 @@ async fn the_authority_of_the_target_counts_and_not_host() {
 
 /// RFC 9112 section 3.2.
 #[tokio::test]
-async fn a_host_that_is_missing_doubled_or_no_host_is_a_bad_request() {
+async fn an_invalid_host_header_is_a_bad_request() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let site = Site::before(&upstream).await;
     for lines in [
@@ -97,7 +97,7 @@ async fn what_concerns_one_connection_ends_here_both_ways() {
 
 /// Whoever could name them in `Connection` could hide who asks.
 #[tokio::test]
-async fn what_was_said_for_the_upstream_cannot_be_named_away() {
+async fn connection_header_cannot_strip_end_to_end_headers() {
     let names = "host, via, forwarded, x-forwarded-for, authorization, content-length";
     let seen = seen(&format!(
         "POST / HTTP/1.1\r\nhost: a.test\r\nconnection: {names}\r\nvia: 1.1 front\r\n\

@@ -5,13 +5,13 @@ use tollgate_testing::{Reply, Upstream};
 use super::support::Site;
 
 #[tokio::test]
-async fn the_last_hop_of_an_options_is_answered_here() {
+async fn options_with_max_forwards_zero_is_answered() {
     counted_down("OPTIONS", 204).await;
 }
 
 /// To send the request back would tell what a proxy in front added to it.
 #[tokio::test]
-async fn the_last_hop_of_a_trace_is_refused_here() {
+async fn trace_with_max_forwards_zero_is_refused() {
     counted_down("TRACE", 501).await;
 }
 

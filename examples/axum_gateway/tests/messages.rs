@@ -21,7 +21,7 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n";
 const HEAD: &str = "HEAD / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n";
 
 #[tokio::test]
-async fn targets_reach_the_upstream_in_the_form_it_expects() {
+async fn request_target_forms_are_rewritten_or_refused() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let site = Site::before(&upstream).await;
     for (target, status, seen) in [
@@ -45,7 +45,7 @@ async fn targets_reach_the_upstream_in_the_form_it_expects() {
 }
 
 #[tokio::test]
-async fn a_head_is_answered_with_the_length_the_upstream_says_or_none() {
+async fn answer_to_head_keeps_the_upstreams_length() {
     let sized = Reply::head(200).header("content-length", "1234");
     let (mut caller, _upstream) = answered(HEAD, sized).await;
     assert_eq!(caller.head().await.all("content-length"), ["1234"]);
@@ -68,7 +68,7 @@ async fn answers_without_a_body_gain_no_length() {
 
 /// RFC 9112 section 6.3: whoever believed the length would take the rest for another answer.
 #[tokio::test]
-async fn a_length_beside_chunks_is_not_believed_either_way() {
+async fn content_length_beside_chunked_is_dropped() {
     let both = Reply::chunked().header("content-length", "1");
     let (mut caller, _upstream) = answered(GET, both.chunk("hello").end_chunks()).await;
     let head = caller.head().await;
@@ -85,7 +85,7 @@ async fn a_length_beside_chunks_is_not_believed_either_way() {
 
 /// Else five bytes in chunks would go on as a whole body of one.
 #[tokio::test]
-async fn a_length_beside_chunks_is_not_believed_though_connection_names_them() {
+async fn content_length_is_dropped_though_connection_names_coding() {
     let both = Reply::chunked()
         .header("content-length", "1")
         .header("connection", "transfer-encoding");
@@ -96,7 +96,7 @@ async fn a_length_beside_chunks_is_not_believed_though_connection_names_them() {
 
 /// The coding would be lost, and the body be taken for what it is not.
 #[tokio::test]
-async fn transfer_codings_but_chunked_once_are_refused_both_ways() {
+async fn transfer_coding_other_than_chunked_once_is_refused() {
     for coding in [
         "gzip, chunked",
         "chunked, chunked",
@@ -118,7 +118,7 @@ async fn transfer_codings_but_chunked_once_are_refused_both_ways() {
 
 /// hyper would hand the chunks on as they are.
 #[tokio::test]
-async fn a_transfer_coding_that_cannot_be_read_is_a_broken_answer() {
+async fn answer_with_malformed_transfer_coding_is_502() {
     for coding in ["chunked,", "", "\u{fc}"] {
         let head = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: {coding}\r\n\r\n");
         let coded = Reply::raw(format!("{head}5\r\nhello\r\n0\r\n\r\n"));
@@ -137,14 +137,14 @@ async fn an_interim_answer_is_not_the_answer() {
 }
 
 #[tokio::test]
-async fn a_switch_of_protocols_that_nobody_asked_for_is_a_broken_answer() {
+async fn protocol_switch_by_the_upstream_is_502() {
     let request = "GET / HTTP/1.1\r\nhost: a.test\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
     let (mut caller, _upstream) = answered(request, Reply::upgrade("x")).await;
     assert_eq!(caller.head().await.status(), 502);
 }
 
 #[tokio::test]
-async fn a_caller_of_http_1_0_gets_chunks_as_plain_bytes() {
+async fn http10_caller_gets_chunks_as_plain_bytes() {
     let (mut caller, _upstream) = answered(
         "GET / HTTP/1.0\r\n\r\n",
         Reply::chunked().chunk("hel").chunk("lo").end_chunks(),
@@ -156,7 +156,7 @@ async fn a_caller_of_http_1_0_gets_chunks_as_plain_bytes() {
 }
 
 #[tokio::test]
-async fn a_caller_that_waits_for_a_go_ahead_gets_one() {
+async fn expect_header_is_answered_with_100_continue() {
     let request = "POST / HTTP/1.1\r\nhost: a.test\r\nexpect: 100-continue\r\n\
                    content-length: 5\r\n\r\n";
     let (mut caller, _upstream) = answered(request, Reply::echo()).await;
@@ -168,7 +168,7 @@ async fn a_caller_that_waits_for_a_go_ahead_gets_one() {
 
 /// hyper sends none for a GET or HEAD of unknown length, unless it is told to.
 #[tokio::test]
-async fn a_body_in_chunks_is_passed_on_whatever_the_method() {
+async fn chunked_request_body_passes_for_every_method() {
     for method in ["GET", "HEAD", "DELETE", "OPTIONS", "POST"] {
         let request = format!(
             "{method} / HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n\

@@ -8,7 +8,7 @@ use super::support::serve;
 use crate::ops::Metrics;
 
 #[tokio::test]
-async fn metrics_and_stats_answer_with_the_pool_as_it_is() {
+async fn metrics_and_stats_pages_show_the_pool() {
     let metrics = Metrics::install().unwrap();
     let client = Client::builder().observer(metrics.pool.clone());
     let client = client.build().unwrap();

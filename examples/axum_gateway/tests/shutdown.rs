@@ -41,7 +41,7 @@ async fn what_runs_and_what_waits_may_end() {
 }
 
 #[tokio::test]
-async fn what_has_not_ended_in_time_is_cut_or_refused_and_counted() {
+async fn drain_counts_the_exchanges_cut_and_refused() {
     let (site, gate, upstream) = gated(Duration::ZERO).await;
     let mut running = site.get("").await;
     gate.reached(1).await;
@@ -58,13 +58,13 @@ async fn what_has_not_ended_in_time_is_cut_or_refused_and_counted() {
     assert_eq!(running.rest().await, "5\r\nhello\r\n", "no end is made up");
     for caller in &mut waiting {
         assert_eq!(caller.head().await.status(), 503);
-        assert_eq!(caller.rest().await, "draining");
+        assert_eq!(caller.rest().await, "closed");
     }
     upstream.settled(|stats| stats.live == 0).await;
 }
 
 #[tokio::test]
-async fn a_caller_that_never_ends_its_request_does_not_hold_the_end_up() {
+async fn unfinished_request_head_does_not_delay_shutdown() {
     let (site, gate, _upstream) = gated(Duration::ZERO).await;
     gate.open();
     let mut slow = site.get("").await;
@@ -75,7 +75,7 @@ async fn a_caller_that_never_ends_its_request_does_not_hold_the_end_up() {
 }
 
 #[tokio::test]
-async fn streams_of_one_connection_are_counted_one_by_one() {
+async fn drain_counts_each_http2_stream_cut() {
     let gate = Gate::new();
     let held = gate.clone();
     let upstream = async move || held.wait().await;

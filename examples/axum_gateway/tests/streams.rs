@@ -9,7 +9,7 @@ use crate::demo;
 const POST: &str = "POST / HTTP/1.1\r\nhost: a.test\r\n";
 
 #[tokio::test]
-async fn an_answer_comes_back_while_its_upload_goes_on() {
+async fn answer_streams_back_during_the_upload() {
     let upstream = serve(demo::echo()).await;
     let site = Site::with(upstream, Client::builder(), DEADLINE).await;
     let mut caller = site
@@ -25,7 +25,7 @@ async fn an_answer_comes_back_while_its_upload_goes_on() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_wait_for_the_upload_is_passed_on() {
+async fn early_answer_passes_before_upload_ends() {
     let upstream = Upstream::start(|_| Reply::respond(413, "too large").before_body()).await;
     let site = Site::before(&upstream).await;
     let mut caller = site
@@ -36,7 +36,7 @@ async fn an_answer_that_does_not_wait_for_the_upload_is_passed_on() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_behind_breaks_off_in_front() {
+async fn broken_upstream_body_breaks_the_callers_body() {
     let chunks = |gate: &Gate| Reply::chunked().chunk("hello").wait(gate);
     let short = |gate: &Gate| {
         let head = Reply::head(200).header("content-length", "19");
@@ -62,7 +62,7 @@ async fn broken(begin: impl FnOnce(&Gate) -> Reply, last: fn(Reply) -> Reply) ->
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_in_a_download_ends_it_upstream() {
+async fn caller_cancelled_in_download_ends_it_upstream() {
     let upstream = Upstream::start(|_| Reply::chunked().chunk("hello").hold()).await;
     let site = Site::before(&upstream).await;
     let mut caller = site.get("").await;
@@ -72,7 +72,7 @@ async fn a_caller_that_leaves_in_a_download_ends_it_upstream() {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_before_the_answer_ends_the_exchange() {
+async fn caller_cancelled_before_answer_ends_the_exchange() {
     let upstream = Upstream::start(|_| Reply::never()).await;
     let site = Site::before(&upstream).await;
     let caller = site.get("").await;
@@ -81,7 +81,7 @@ async fn a_caller_that_leaves_before_the_answer_ends_the_exchange() {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_in_an_upload_breaks_it_off_upstream() {
+async fn caller_cancelled_in_upload_breaks_it_off() {
     let upstream = Upstream::start(|_| Reply::ok("all of it")).await;
     let site = Site::before(&upstream).await;
     let caller = site
@@ -93,7 +93,7 @@ async fn a_caller_that_leaves_in_an_upload_breaks_it_off_upstream() {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_the_queue_is_not_asked_for() {
+async fn caller_cancelled_in_queue_sends_no_request() {
     let gate = Gate::new();
     let upstream = {
         let gate = gate.clone();

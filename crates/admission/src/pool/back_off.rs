@@ -13,7 +13,7 @@ use crate::pool::BackOff;
 pub(crate) struct BackOffState<E> {
     state: State,
     failures: u32,
-    /// How often the pause has been doubled.
+    /// The number of times that the pause has been doubled.
     doublings: u32,
     last: Option<E>,
 }
@@ -24,7 +24,8 @@ enum State {
     Waiting {
         until: Instant,
     },
-    /// The pause is over. One open may be tried, and nothing besides until one succeeds.
+    /// The pause is over. One open may be tried, and nothing besides until one succeeds: all who wait
+    /// would be a thundering herd on a peer that has just come back.
     Probing {
         started: bool,
     },
@@ -65,12 +66,15 @@ impl<E: Clone> BackOffState<E> {
     pub(crate) fn may_open(&self, now: Instant) -> bool {
         match self.state {
             State::Normal => true,
+            // A pause ends by the clock, though no tick has made a probe of it yet.
             State::Waiting { until } => until <= now,
             State::Probing { started } => !started,
         }
     }
 
     pub(crate) fn open_started(&mut self, now: Instant) {
+        // First: a pause that ended between two ticks becomes a probe here, and this open is it.
+        // Left as it was, it would bar none of those that follow.
         self.tick(now);
         if let State::Probing { started } = &mut self.state {
             *started = true;
@@ -93,7 +97,7 @@ impl<E: Clone> BackOffState<E> {
     }
 
     /// Counts a failure; `true` if a pause begins, which the first does only if the failed open
-    /// left the pool `alone`, with nothing open. Opens do not say which they are: in `Probing`
+    /// left the pool `alone`, with nothing open or being opened. Opens do not say which they are: in `Probing`
     /// one that was started before the pause is taken for the probe, which only means that the
     /// next probe comes later, and a success still ends it all.
     pub(crate) fn failed(
@@ -105,14 +109,19 @@ impl<E: Clone> BackOffState<E> {
     ) -> bool {
         self.tick(now);
         self.failures = self.failures.saturating_add(1);
+        // While something serves, growth bounds the opens and no request pays for a pause (A14).
         let begins = match self.state {
             State::Normal => alone && self.failures >= config.after.get(),
+            // Opens from before the pause that fail in it make it no longer.
             State::Waiting { .. } => false,
-            State::Probing { started } => started,
+            State::Probing { started } => started && alone,
         };
         if begins {
             let pause = config.first.saturating_mul(1 << self.doublings.min(31));
+            // Spread after the cap: pools that have all reached the longest pause would probe in
+            // step.
             let pause = jitter.spread(pause.min(config.max), config.jitter_percent);
+            // For the next one: the first pause is not doubled.
             self.doublings = self.doublings.saturating_add(1);
             self.state = State::Waiting {
                 until: later(now, pause),

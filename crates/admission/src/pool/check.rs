@@ -2,6 +2,7 @@
 
 use crate::list::Linked;
 use crate::outcome::Ticket;
+use crate::pool::leases::ENDS_WITHIN;
 use crate::pool::resources::Resources;
 use crate::pool::{Pool, ResourceId, ResourceState};
 use crate::queue::Peek;
@@ -12,6 +13,7 @@ impl<E: Clone> Pool<E> {
         Some(match self.queue.peek(ticket)? {
             Peek::Waiting { covered } => Peek::Waiting { covered },
             Peek::Reserved(lease) => Peek::Reserved(lease.resource),
+            Peek::Lapsed => Peek::Lapsed,
             Peek::Refused(reason) => Peek::Refused(reason),
         })
     }
@@ -20,8 +22,38 @@ impl<E: Clone> Pool<E> {
         self.queue.line()
     }
 
+    /// Returns true if opening pauses beside what serves, for ports, or for what cancellations have
+    /// cost: each of these ends with a tick.
+    pub(crate) fn is_held(&self, now: tokio::time::Instant) -> bool {
+        let (live, opening) = (self.resources.live(), self.opening);
+        let after = self.config.back_off.after.get();
+        let grows = self.growth.allows(now, after, live, opening);
+        let paid = self.churn.allows(now, self.cap());
+        let due = |at| self.next_tick().is_some_and(|tick| tick <= at);
+        let next = self.growth.next(now);
+        assert!(
+            grows || next.is_none_or(due),
+            "A14: a pause ends with a tick"
+        );
+        let next = self.churn.next(now, self.cap());
+        assert!(
+            paid || next.is_none_or(due),
+            "a budget is filled with a tick"
+        );
+        let ends = self.ending(now) > 0;
+        assert!(
+            !ends || due(now + ENDS_WITHIN),
+            "a lease that does not come back is waited for until a tick"
+        );
+        !grows || !paid || ends
+    }
+
     pub(crate) const fn beside(&self) -> usize {
         self.resources.beside()
+    }
+
+    pub(crate) fn is_beside(&self, id: ResourceId) -> bool {
+        self.resources.is_beside(id)
     }
 
     pub(crate) const fn spare(&self) -> usize {
@@ -32,7 +64,7 @@ impl<E: Clone> Pool<E> {
         self.queue.steps()
     }
 
-    /// What holds after every call, whatever it was.
+    /// Asserts the invariants that hold after every call.
     pub(crate) fn check(&self) {
         self.queue.check();
         self.resources.check();
@@ -83,6 +115,7 @@ impl Resources {
             idle.is_sorted_by(|&a, &b| self.all.at(a).idle_since >= self.all.at(b).idle_since);
         assert!(newest_first, "A9");
         let (mut leases, mut draining, mut beside, mut closing, mut live) = (0, 0, 0, 0, 0);
+        let mut ending = 0;
         for (key, resource) in self.all.iter() {
             let rests = resource.is_live() && resource.leases == 0;
             assert_eq!(
@@ -94,16 +127,18 @@ impl Resources {
             assert_eq!(shares, self.shared.contains(&key.index));
             assert!(resource.served <= resource.max_served);
             leases += resource.leases;
+            ending += usize::from(resource.ending);
+            assert!(!resource.ending || resource.is_live() && resource.leases == 1);
             beside += usize::from(resource.beside);
             live += usize::from(resource.is_live());
             match resource.state {
-                ResourceState::Live => assert!(!resource.beside),
+                ResourceState::Live => assert!(!resource.drains()),
                 ResourceState::Retiring(_) => {
                     assert!(
                         resource.leases > 0,
                         "a retired one without leases is closed"
                     );
-                    draining += usize::from(resource.beside);
+                    draining += usize::from(resource.drains());
                 }
                 ResourceState::Closing(_) => closing += 1,
             }
@@ -113,6 +148,7 @@ impl Resources {
         assert_eq!(gauges.draining, draining);
         assert_eq!(gauges.closing, closing);
         assert_eq!(self.beside(), beside);
+        assert_eq!(self.ending(), ending);
         assert_eq!(self.any_live(), live > 0);
     }
 }

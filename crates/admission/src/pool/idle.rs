@@ -1,4 +1,4 @@
-//! Which connection is next: to serve, and to go.
+//! The idle connections: which serves next, and which has idled longest. Idle timeouts are in `upkeep`.
 
 use tokio::time::Instant;
 
@@ -13,6 +13,7 @@ impl Resources {
     #[inline]
     pub(crate) fn pick(&self) -> Option<ResourceId> {
         if self.shared.is_empty() {
+            // The hit path of HTTP/1: one look, and no list is walked.
             return Some(ResourceId(self.all.key(self.idle.head()?)));
         }
         self.pick_among_shared()
@@ -43,6 +44,7 @@ impl Resources {
     /// Puts a connection whose lease was not used back to where it was among the idle: behind
     /// those that have been used since.
     pub(crate) fn rest_unused(&mut self, id: ResourceId) {
+        // From the newest on: an unused lease comes back within moments, so few are met.
         let since = self.all.at(id.0.index).idle_since;
         let mut before = NONE;
         let mut after = self.idle.head();

@@ -20,24 +20,27 @@ pub struct ResourceId(pub(crate) Key);
 pub struct Grant {
     /// The connection.
     pub resource: ResourceId,
-    /// Whether it had served before.
+    /// True if it had served before.
     pub reused: bool,
-    /// How long the request waited; zero if it did not.
+    /// The time that the request waited; zero if it did not.
     pub waited: Duration,
-    /// How many were before it when it came.
+    /// The part of it in which an open of its own was in progress; for the rest it waited for
+    /// capacity.
+    pub opening: Duration,
+    /// The number that were before it when it came.
     pub ahead: usize,
 }
 
-/// How a lease ended.
+/// The end of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "there are only these three ways")]
 pub enum Returned {
     /// The exchange is complete and the connection can serve another.
     Reusable {
-        /// How long the peer lets it be idle, if it said so: it can only shorten the idle timeout,
-        /// and only this once.
+        /// The time that the peer lets it be idle, if it said so: it can only shorten the idle
+        /// timeout, and only this once.
         idle_for: Option<Duration>,
-        /// How many more requests the peer allows, if it said so.
+        /// The number of more requests that the peer allows, if it said so.
         remaining_uses: Option<u64>,
     },
     /// The lease was never used: neither its number of requests nor its idle time changes.
@@ -56,27 +59,27 @@ impl Returned {
     }
 }
 
-/// What a pool knows about a connection.
+/// The state of a connection in a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResourceInfo {
     /// Its name.
     pub id: ResourceId,
-    /// What is going on with it.
+    /// Its state.
     pub state: ResourceState,
-    /// When it was opened.
+    /// The time at which it was opened.
     pub created: Instant,
-    /// Since when it has had no lease; `None` while it has one.
+    /// The time since which it has had no lease; `None` while it has one.
     pub idle_since: Option<Instant>,
-    /// How many leases were given on it.
+    /// The number of leases that were given on it.
     pub served: u64,
-    /// How many leases are out.
+    /// The number of leases that are out.
     pub leases: usize,
-    /// How many it offers at once.
+    /// The leases it offers at once.
     pub capacity: usize,
 }
 
-/// What is going on with a connection.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "the three phases of a connection")]
 pub enum ResourceState {
@@ -88,35 +91,53 @@ pub enum ResourceState {
     Closing(CloseReason),
 }
 
-/// What is left of a connection when it is gone.
+/// The summary of a connection that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gone {
     /// Why it was closed: the pool's own reason if it had one.
     pub reason: CloseReason,
-    /// How long it has lived.
+    /// The time that it has lived.
     pub age: Duration,
-    /// How many leases were given on it.
+    /// The number of leases that were given on it.
     pub served: u64,
 }
 
+/// True if a connection takes no more leases and finishes those it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drain {
+    No,
+    Untimed,
+    /// It has to be through with that at `idle_until`.
+    Timed,
+}
+
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not exclude one another"
+)]
 pub(crate) struct Resource {
     links: Links,
     pub(crate) state: ResourceState,
     /// It offers, or may come to offer, more than one lease.
     pub(crate) shared: bool,
-    /// It drains, or closes after having drained, beside its replacement.
+    /// It may have its replacement beside it: it is past its age, drains, or closes after that.
     pub(crate) beside: bool,
+    pub(crate) drain: Drain,
     pub(crate) created: Instant,
     pub(crate) expires: Option<Instant>,
     pub(crate) idle_since: Instant,
-    /// Until when it may be idle, or live: whichever ends first.
+    /// The time until which it may be idle, or live: whichever ends first.
     pub(crate) idle_until: Option<Instant>,
     pub(crate) leases: usize,
     pub(crate) capacity: usize,
     pub(crate) served: u64,
     pub(crate) max_served: u64,
+    /// An exchange on it has come to its end.
+    pub(crate) proved: bool,
+    /// Its one lease is about to come back.
+    pub(crate) ending: bool,
 }
 
 impl Resource {
@@ -131,6 +152,7 @@ impl Resource {
             state: ResourceState::Live,
             shared: capacity > 1,
             beside: false,
+            drain: Drain::No,
             created: now,
             expires,
             idle_since: now,
@@ -138,6 +160,8 @@ impl Resource {
             leases: 0,
             capacity,
             served: 0,
+            proved: false,
+            ending: false,
             max_served: max_requests.map_or(u64::MAX, NonZeroU64::get),
         }
     }
@@ -147,7 +171,18 @@ impl Resource {
         matches!(self.state, ResourceState::Live)
     }
 
-    /// Whether it can take one more lease, its age aside.
+    /// Returns true if it is of many leases and closes for another origin when the last one ends.
+    pub(crate) fn gives_way(&self) -> bool {
+        self.shared && self.state == ResourceState::Retiring(CloseReason::Reclaimed)
+    }
+
+    /// Returns true if it takes no more leases and finishes those it has.
+    #[inline]
+    pub(crate) fn drains(&self) -> bool {
+        self.drain != Drain::No
+    }
+
+    /// Returns true if it can take one more lease, its age aside.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.is_live() && self.leases < self.capacity && self.served < self.max_served
@@ -156,6 +191,8 @@ impl Resource {
     /// Why it must not be handed out any more, if so. Its idle time counts only if it was idle.
     #[inline]
     pub(crate) fn outlived(&self, now: Instant, was_idle: bool) -> Option<CloseReason> {
+        // The age first: `idle_until` is the earlier of both, and would call a lifetime's end
+        // idleness.
         if self.expires.is_some_and(|at| at <= now) {
             Some(CloseReason::MaxAge)
         } else if was_idle && self.idle_until.is_some_and(|at| at <= now) {
@@ -163,6 +200,11 @@ impl Resource {
         } else {
             None
         }
+    }
+
+    /// Returns true if it has lived its time, and would be retired but for the exchanges on it.
+    pub(crate) fn is_past_age(&self, now: Instant) -> bool {
+        self.leases > 0 && self.expires.is_some_and(|at| at <= now)
     }
 
     pub(crate) fn info(&self, id: ResourceId) -> ResourceInfo {

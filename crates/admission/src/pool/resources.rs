@@ -1,9 +1,12 @@
 //! The connections, the idle among them, and their gauges.
 
+use std::mem;
+
+use tokio::time::Instant;
 use tollgate_core::CloseReason;
 
 use crate::list::{Linked, List};
-use crate::pool::resource::{Resource, ResourceId, ResourceInfo, ResourceState};
+use crate::pool::resource::{Drain, Resource, ResourceId, ResourceInfo, ResourceState};
 use crate::slab::Slab;
 
 /// Every connection that holds a place. A live one without leases is in the idle list, newest
@@ -21,8 +24,16 @@ pub(crate) struct Resources {
     beside: usize,
     /// Draining.
     draining: usize,
-    /// What those in `shared` offer, all together.
+    /// The leases that those in `shared` offer, all together.
     streams: usize,
+    /// Live ones whose replacement may be opened beside them.
+    staying: usize,
+    /// Closing, and in the place they were opened in.
+    yielding: usize,
+    /// Of many leases, to be closed for another origin when their last lease ends.
+    giving_way: usize,
+    /// Live ones whose one lease is about to come back.
+    ending: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +57,10 @@ impl Resources {
             beside: 0,
             draining: 0,
             streams: 0,
+            staying: 0,
+            yielding: 0,
+            giving_way: 0,
+            ending: 0,
         }
     }
 
@@ -53,19 +68,19 @@ impl Resources {
         self.all.len()
     }
 
-    /// How many take no more leases and live beside their replacement.
+    /// Returns the number that take no more leases and live beside their replacement.
     #[inline]
     pub(crate) const fn draining(&self) -> usize {
         self.draining
     }
 
-    /// How many leases those of many offer, all together.
+    /// Returns the number of leases that those of many offer, all together.
     #[inline]
     pub(crate) const fn streams(&self) -> usize {
         self.streams
     }
 
-    /// How many are idle.
+    /// Returns the number that are idle.
     pub(crate) const fn idle(&self) -> usize {
         self.idle.len()
     }
@@ -73,6 +88,16 @@ impl Resources {
     /// Those that live beside their replacement.
     pub(crate) const fn beside(&self) -> usize {
         self.beside
+    }
+
+    /// Those that are closing and hold a place, and those that give way when their last lease ends.
+    pub(crate) const fn yielding(&self) -> (usize, usize) {
+        (self.yielding, self.giving_way)
+    }
+
+    /// The live ones of one lease each.
+    pub(crate) fn single_lease(&self) -> usize {
+        self.live - self.shared.len()
     }
 
     pub(crate) fn gauges(&self) -> Gauges {
@@ -90,8 +115,8 @@ impl Resources {
         self.all.get(id.0)
     }
 
-    /// Whether a lease that was reserved on it is still worth having: it is live, or it drains for
-    /// no worse reason than its age.
+    /// Returns true if a lease that was reserved on it is still worth having: it is live, or it
+    /// drains for no worse reason than its age.
     pub(crate) fn keeps_reservations(&self, id: ResourceId) -> bool {
         self.get(id).is_some_and(|resource| match resource.state {
             ResourceState::Live => true,
@@ -102,10 +127,16 @@ impl Resources {
         })
     }
 
-    /// What is open within the limit: live, or retiring with its one lease.
+    /// Returns the number open within the limit: live, or retiring with its one lease.
     #[inline]
     pub(crate) const fn open(&self) -> usize {
         self.all.len() - self.closing - self.draining
+    }
+
+    /// Returns the number open within the limit and without a replacement beside them.
+    #[inline]
+    pub(crate) const fn open_in_place(&self) -> usize {
+        self.open() - self.staying
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = ResourceInfo> {
@@ -117,8 +148,16 @@ impl Resources {
         self.live > 0
     }
 
+    /// Returns the number that take leases.
+    #[inline]
+    pub(crate) const fn live(&self) -> usize {
+        self.live
+    }
+
     /// The name of some connection at or after an index, and where to look for the next.
     pub(crate) fn next_from(&self, mut at: u32) -> Option<(ResourceId, u32)> {
+        // By index and not by an iterator: each step changes the pool, and none removes a
+        // connection.
         while at < self.all.end() {
             if self.all.is_live(at) {
                 return Some((ResourceId(self.all.key(at)), at + 1));
@@ -149,6 +188,10 @@ impl Resources {
             if resource.shared {
                 self.streams -= resource.capacity;
             } else {
+                // Only the single lease of a connection spares a dial by coming back.
+                self.ending -= usize::from(mem::take(&mut resource.ending));
+                // For good: an HTTP/2 connection that offers one stream now may offer more at any
+                // time.
                 resource.shared = true;
                 self.shared.push(id.0.index);
             }
@@ -165,8 +208,12 @@ impl Resources {
         debug_assert!(resource.has_room(), "a lease is taken where there is room");
         let reused = resource.served > 0;
         resource.leases += 1;
+        // With the lease and not with its end: those that are out at once count towards
+        // `max_served` too.
         resource.served += 1;
         self.leases += 1;
+        // Off the idle with its first lease: the oldest idle is closed for other origins, and this
+        // one would be under its exchange.
         if resource.links().is_linked() {
             self.idle.unlink(&mut self.all, id.0.index);
         }
@@ -177,9 +224,30 @@ impl Resources {
     #[inline]
     pub(crate) fn end_lease(&mut self, id: ResourceId) -> Option<&mut Resource> {
         let resource = self.all.get_mut(id.0)?;
+        // A lease too many ends nothing: the sum of the leases would go wrong for good (A10).
         resource.leases = resource.leases.checked_sub(1)?;
         self.leases -= 1;
+        self.ending -= usize::from(mem::take(&mut resource.ending));
         Some(resource)
+    }
+
+    /// Its one lease is about to come back, to serve the next.
+    pub(crate) fn end_soon(&mut self, id: ResourceId) {
+        let Some(resource) = self.all.get_mut(id.0) else {
+            return;
+        };
+        // What ends with its lease serves none of those that wait, and must not put off their dial.
+        let serves_on = resource.is_live() && resource.served < resource.max_served;
+        if serves_on && !resource.shared && resource.leases > 0 && !resource.ending {
+            resource.ending = true;
+            self.ending += 1;
+        }
+    }
+
+    /// Returns the number whose one lease is about to come back.
+    #[inline]
+    pub(crate) const fn ending(&self) -> usize {
+        self.ending
     }
 
     /// Takes no more leases on it. `true` if it is to be closed now, else it is when its last
@@ -195,31 +263,102 @@ impl Resources {
             ResourceState::Retiring(first) => first,
             ResourceState::Closing(_) => return false,
         };
+        // Off the live ones first: `begin_close` counts it among the closing, and in both it would
+        // break the gauges (A10).
         let was_live = resource.is_live();
-        if resource.leases > 0 {
-            resource.state = ResourceState::Retiring(reason);
-            if was_live && resource.shared {
-                resource.beside = true;
-                self.beside += 1;
-                self.draining += 1;
+        if resource.leases == 0 {
+            if was_live {
+                self.leave_live(id);
             }
-        } else {
-            resource.state = ResourceState::Closing(reason);
-            self.closing += 1;
-            self.draining -= usize::from(resource.beside);
+            self.begin_close(id, reason);
+            return true;
         }
-        let closing = resource.leases == 0;
+        resource.state = ResourceState::Retiring(reason);
         if was_live {
-            self.leave_live(id);
+            if resource.shared {
+                // One that gives way to another origin keeps its place: that is what it gives.
+                let gives_way = reason == CloseReason::Reclaimed;
+                self.giving_way += usize::from(gives_way);
+                self.leave_live(id);
+                self.drain_beside(id, !gives_way);
+            } else {
+                self.leave_live(id);
+            }
         }
-        closing
+        false
+    }
+
+    fn drain_beside(&mut self, id: ResourceId, beside: bool) {
+        let resource = self.all.at_mut(id.0.index);
+        resource.drain = Drain::Untimed;
+        self.draining += 1;
+        if beside && !resource.beside {
+            resource.beside = true;
+            self.beside += 1;
+        }
+    }
+
+    /// Closes it, whatever leases are out on it.
+    fn begin_close(&mut self, id: ResourceId, reason: CloseReason) {
+        let resource = self.all.at_mut(id.0.index);
+        // The counts of the old state, while it can be read.
+        if resource.gives_way() {
+            self.giving_way -= 1;
+        }
+        self.draining -= usize::from(resource.drains());
+        resource.drain = Drain::No;
+        resource.state = ResourceState::Closing(reason);
+        self.closing += 1;
+        self.yielding += usize::from(!resource.beside);
+    }
+
+    /// Closes one that drains, and the exchanges that are left on it; the reason it drained for.
+    pub(crate) fn cut(&mut self, id: ResourceId) -> Option<CloseReason> {
+        let ResourceState::Retiring(reason) = self.get(id)?.state else {
+            return None;
+        };
+        self.begin_close(id, reason);
+        Some(reason)
+    }
+
+    /// Returns the time until which a draining connection has; `limit` if that is not set yet.
+    /// `None` for one that does not drain, or has for ever.
+    pub(crate) fn drain_until(
+        &mut self,
+        id: ResourceId,
+        limit: impl FnOnce() -> Option<Instant>,
+    ) -> Option<Instant> {
+        let resource = self
+            .all
+            .get_mut(id.0)
+            .filter(|resource| resource.drains())?;
+        // `idle_until` has no other use in this state.
+        if resource.drain == Drain::Untimed {
+            resource.drain = Drain::Timed;
+            resource.idle_until = limit();
+        }
+        resource.idle_until
+    }
+
+    /// Its replacement may be opened beside it, while it still serves.
+    pub(crate) fn mark_beside(&mut self, id: ResourceId) {
+        let resource = self.all.at_mut(id.0.index);
+        if !resource.beside {
+            resource.beside = true;
+            self.beside += 1;
+            self.staying += 1;
+        }
     }
 
     fn leave_live(&mut self, id: ResourceId) {
         self.live -= 1;
         let index = id.0.index;
-        let resource = self.all.at(index);
+        let resource = self.all.at_mut(index);
+        self.ending -= usize::from(mem::take(&mut resource.ending));
+        // It stays counted in `beside` until it is gone: only that it serves there is over.
+        self.staying -= usize::from(resource.beside);
         if resource.shared {
+            // A short list: the HTTP/2 connections of one origin.
             self.shared.retain(|&each| each != index);
             self.streams -= resource.capacity;
         }
@@ -230,15 +369,24 @@ impl Resources {
 
     /// Forgets a connection with whatever leases are out on it.
     pub(crate) fn remove(&mut self, id: ResourceId) -> Option<Resource> {
+        // While it is in the slab: the lists run through its entry.
         if self.get(id)?.is_live() {
             self.leave_live(id);
         }
         let resource = self.all.remove(id.0)?;
+        // Leases that are still out on it find nothing to end later.
         self.leases -= resource.leases;
+        // Each state has counts of its own.
         match resource.state {
             ResourceState::Live => {}
-            ResourceState::Retiring(_) => self.draining -= usize::from(resource.beside),
-            ResourceState::Closing(_) => self.closing -= 1,
+            ResourceState::Retiring(_) => {
+                self.draining -= usize::from(resource.drains());
+                self.giving_way -= usize::from(resource.gives_way());
+            }
+            ResourceState::Closing(_) => {
+                self.closing -= 1;
+                self.yielding -= usize::from(!resource.beside);
+            }
         }
         self.beside -= usize::from(resource.beside);
         Some(resource)

@@ -12,6 +12,7 @@ use crate::slab::NONE;
 pub(crate) enum Peek<G> {
     Waiting { covered: bool },
     Reserved(G),
+    Lapsed,
     Refused(RefuseReason),
 }
 
@@ -23,6 +24,7 @@ impl<G: Copy, E> Queue<G, E> {
                 covered: entry.is_covered(),
             },
             State::Reserved(value, _) => Peek::Reserved(*value),
+            State::Lapsed => Peek::Lapsed,
             State::Refused(refusal) => Peek::Refused(refusal.reason),
         })
     }
@@ -36,10 +38,6 @@ impl<G: Copy, E> Queue<G, E> {
             at = self.entries.at(at).links.next();
         }
         line
-    }
-
-    pub(crate) const fn covered(&self) -> usize {
-        self.covered
     }
 
     /// List operations and heap levels walked so far.
@@ -59,11 +57,27 @@ impl<G: Copy, E> Queue<G, E> {
                 before,
                 "the line reads the same backwards"
             );
-            let still = matches!(entry.clock, Clock::Still(_));
+            let still = matches!(entry.clock, Clock::Still(..));
             assert_eq!(still, place < self.covered, "the covered are a prefix");
             before = ticket.0.index;
         }
         assert_eq!(self.line.tail().unwrap_or(NONE), before);
+        let unpolled = line.iter().map(|ticket| self.entries.at(ticket.0.index));
+        let unpolled = unpolled.filter(|entry| entry.unpolled).count();
+        assert_eq!(unpolled, self.unpolled);
+        let returned: Vec<_> = line
+            .iter()
+            .map(|ticket| self.entries.at(ticket.0.index))
+            .take_while(|entry| entry.retry)
+            .map(|entry| entry.arrived)
+            .collect();
+        assert!(returned.is_sorted(), "those at the head are in order");
+        assert_eq!(returned.len(), self.returned);
+        let last = returned
+            .len()
+            .checked_sub(1)
+            .map_or(NONE, |at| line[at].0.index);
+        assert_eq!(self.last_returned, last, "those at the head are a prefix");
         let edge = self
             .covered
             .checked_sub(1)

@@ -1,4 +1,4 @@
-//! Whose clock stands still (A7).
+//! Requests whose clock stands still while a dial for them is in progress (A7).
 
 use tokio::time::Instant;
 
@@ -11,6 +11,8 @@ impl<G, E> Queue<G, E> {
     /// Makes the first `target` of the line the covered ones: their clocks stand still. One whose
     /// clock runs again is woken, to set its timer.
     pub(crate) fn cover(&mut self, now: Instant, target: usize, effects: &mut Effects<E>) {
+        // From the edge on, not from the head: an open more or less is one step, however long the
+        // line.
         let target = target.min(self.len());
         while self.covered < target {
             let next = match self.edge {
@@ -26,23 +28,31 @@ impl<G, E> Queue<G, E> {
             self.edge = self.entries.at(last).links.prev();
             self.covered -= 1;
             self.start_clock(now, last);
+            // It may have set no timer while its clock stood still, and would sleep past its
+            // deadline.
             effects.wake(self.entries.at_mut(last).waker.take());
         }
     }
 
     pub(super) fn stop_clock(&mut self, now: Instant, index: u32) {
         let entry = self.entries.at_mut(index);
+        // Only a clock that runs: stopped twice, it would lose the time from the first stop to the
+        // second.
         if let Clock::Until(at) = entry.clock {
-            entry.clock = Clock::Still(at.map(|at| at.saturating_duration_since(now)));
+            entry.clock = Clock::Still(at.map(|at| at.saturating_duration_since(now)), now);
         }
-        self.deadlines.set(index, entry.deadline());
+        self.set_deadline(now, index);
     }
 
     pub(super) fn start_clock(&mut self, now: Instant, index: u32) {
         let entry = self.entries.at_mut(index);
-        if let Clock::Still(left) = entry.clock {
+        if let Clock::Still(left, since) = entry.clock {
+            let still = now.saturating_duration_since(since);
+            entry.stood = entry.stood.saturating_add(still);
+            // With what was left when it stopped: started anew by each open that fails, it would
+            // never run out.
             entry.clock = Clock::Until(left.and_then(|left| now.checked_add(left)));
         }
-        self.deadlines.set(index, entry.deadline());
+        self.set_deadline(now, index);
     }
 }

@@ -18,7 +18,7 @@ fn the_newest_idle_connection_is_used_first() {
 }
 
 #[test]
-fn an_idle_connection_closes_on_time_without_being_asked_for() {
+fn an_idle_timeout_closes_on_time_without_demand() {
     let mut bench = Bench::new(config(1).idle_timeout(Some(SECOND)));
     let resource = bench.idle();
     assert_eq!(bench.pool.next_tick(), Some(bench.now + SECOND));
@@ -48,7 +48,7 @@ fn a_connection_in_use_does_not_time_out() {
 }
 
 #[test]
-fn an_outlived_connection_is_not_handed_out_even_before_its_tick() {
+fn no_expired_connection_is_granted_before_its_tick() {
     let mut bench = Bench::new(config(2).idle_timeout(Some(SECOND)));
     let resource = bench.idle();
     bench.advance(SECOND);
@@ -57,7 +57,7 @@ fn an_outlived_connection_is_not_handed_out_even_before_its_tick() {
 }
 
 #[test]
-fn age_is_checked_when_a_lease_passes_to_a_waiter() {
+fn max_lifetime_ends_a_connection_at_hand_over() {
     // corefx#29397: a connection kept busy was never asked for its age.
     let mut bench = Bench::new(config(1).max_lifetime(Some(SECOND)));
     let old = bench.idle();
@@ -95,8 +95,8 @@ fn connections_opened_together_do_not_end_together() {
 }
 
 #[test]
-fn ten_requests_a_connection_means_three_connections_for_twenty_five() {
-    let mut bench = Bench::new(config(1).max_requests(NonZeroU64::new(10)));
+fn max_requests_retires_a_connection_after_ten() {
+    let mut bench = Bench::new(config(1).max_requests_per_connection(NonZeroU64::new(10)));
     for _ in 0..25 {
         if bench.pool.stats().open == 0 {
             bench.idle();
@@ -132,9 +132,9 @@ fn the_peers_hints_shorten_and_never_lengthen() {
 }
 
 #[test]
-fn the_peers_hints_lengthen_as_far_as_they_may() {
+fn keep_alive_hints_lengthen_up_to_their_max() {
     let config = config(1).idle_timeout(Some(SECOND));
-    let mut bench = Bench::new(config.idle_hint_max(SECOND * 3));
+    let mut bench = Bench::new(config.keep_alive_hint_max(SECOND * 3));
     for (hint, expected) in [
         (MILLI * 300, MILLI * 300),
         (SECOND * 2, SECOND * 2),
@@ -158,7 +158,7 @@ fn the_peers_hints_lengthen_as_far_as_they_may() {
 }
 
 #[test]
-fn the_last_use_that_the_peer_allows_is_the_last() {
+fn keep_alive_max_retires_after_the_last_use() {
     let mut bench = Bench::new(config(1));
     let resource = bench.idle();
     for remaining in [1, 0] {

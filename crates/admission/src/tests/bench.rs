@@ -25,9 +25,9 @@ pub(crate) fn n(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).expect("at least one")
 }
 
-pub(crate) fn config(max_open: usize) -> PoolConfig {
+pub(crate) fn config(max: usize) -> PoolConfig {
     PoolConfig::new()
-        .max_open(n(max_open))
+        .max_connections_per_origin(n(max))
         .lifetime_jitter_percent(0)
 }
 

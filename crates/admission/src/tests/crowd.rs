@@ -18,7 +18,7 @@ const EACH: u64 = 40;
 fn crowded(timeout: Duration) -> (Pool<()>, ResourceId, Vec<Ticket>, Instant) {
     let now = Instant::now();
     let config = PoolConfig::new()
-        .max_open(NonZeroUsize::MIN)
+        .max_connections_per_origin(NonZeroUsize::MIN)
         .max_waiting(CROWD as usize)
         .acquire_timeout(timeout);
     let mut pool = Pool::new(config);
@@ -38,7 +38,7 @@ fn crowded(timeout: Duration) -> (Pool<()>, ResourceId, Vec<Ticket>, Instant) {
 }
 
 #[test]
-fn leaving_from_the_middle_is_as_cheap_as_from_the_head() {
+fn cancelling_in_the_middle_costs_constant_steps() {
     let (mut pool, _, crowd, now) = crowded(Duration::from_secs(3));
     let before = pool.steps();
     for ticket in crowd.iter().skip(1).step_by(2) {
@@ -69,7 +69,7 @@ fn a_grant_wakes_the_one_it_is_for() {
 }
 
 #[test]
-fn all_that_waited_too_long_are_refused_in_one_pass() {
+fn the_whole_crowd_times_out_in_one_pass() {
     let (mut pool, _, crowd, now) = crowded(Duration::from_secs(3));
     let later = now + Duration::from_secs(3);
     let before = pool.steps();
@@ -80,6 +80,6 @@ fn all_that_waited_too_long_are_refused_in_one_pass() {
         let Poll::Ready(Err(refusal)) = pool.poll(ticket, later, &waker) else {
             panic!("it is over")
         };
-        assert_eq!(refusal.reason, RefuseReason::TimedOut);
+        assert_eq!(refusal.reason, RefuseReason::QueueTimeout);
     }
 }

@@ -58,7 +58,7 @@ impl Drop for Reentrant {
 }
 
 #[test]
-fn wakers_are_woken_and_dropped_with_the_lock_open() {
+fn wakers_are_woken_and_dropped_outside_the_lock() {
     let now = Instant::now();
     let gate = full_gate(now);
     let looks = Arc::new(AtomicUsize::new(0));
@@ -77,7 +77,7 @@ fn wakers_are_woken_and_dropped_with_the_lock_open() {
 }
 
 #[test]
-fn a_waker_that_panics_does_not_keep_the_others_asleep() {
+fn a_panicking_waker_does_not_lose_other_wakes() {
     struct Panics;
     impl Wake for Panics {
         fn wake(self: Arc<Self>) {
@@ -96,7 +96,7 @@ fn a_waker_that_panics_does_not_keep_the_others_asleep() {
 }
 
 #[test]
-fn a_panic_under_the_lock_leaves_the_machine_usable() {
+fn a_panic_under_the_lock_stays_harmless() {
     let now = Instant::now();
     let gate = full_gate(now);
     let panicking = AssertUnwindSafe(&gate);
@@ -129,7 +129,7 @@ fn closes_come_before_wakes() {
 }
 
 #[test]
-fn the_way_of_an_idle_connection_has_no_effects() {
+fn the_idle_hit_path_has_no_effects() {
     let mut bench = Bench::new(config(1));
     let idle = bench.idle();
     bench.take();

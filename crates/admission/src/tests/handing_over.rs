@@ -1,15 +1,16 @@
 //! Who gets a lease (A3, A4, A5).
 
 use std::task::Poll;
+use std::time::Duration;
 
 use tollgate_core::{CloseReason, RefuseReason};
 
-use super::bench::{Bench, MILLI, config};
+use super::bench::{Bench, MILLI, SECOND, config};
 use super::wakes::Wakes;
 use crate::{Admission, Demand, Machine, Returned};
 
 #[test]
-fn a_newcomer_does_not_take_a_returned_lease_past_one_who_waits() {
+fn a_newcomer_never_barges_past_a_waiter() {
     let mut bench = Bench::new(config(1));
     let held = bench.idle();
     bench.take();
@@ -21,7 +22,7 @@ fn a_newcomer_does_not_take_a_returned_lease_past_one_who_waits() {
 }
 
 #[test]
-fn leases_go_out_in_the_order_in_which_they_were_asked_for() {
+fn leases_are_granted_in_fifo_order() {
     let mut bench = Bench::new(config(1));
     let held = bench.idle();
     bench.take();
@@ -36,12 +37,12 @@ fn leases_go_out_in_the_order_in_which_they_were_asked_for() {
 }
 
 #[test]
-fn a_retry_waits_at_the_head_even_of_a_full_queue() {
+fn a_retry_heads_even_a_full_queue() {
     let mut bench = Bench::new(config(1).max_waiting(1));
     let held = bench.idle();
     bench.take();
     let patient = bench.queue();
-    assert_eq!(bench.refused().reason, RefuseReason::Full);
+    assert_eq!(bench.refused().reason, RefuseReason::QueueFull);
     let Admission::Queued(retry) = bench.demand(Demand::new().retry(true)) else {
         panic!("it had its turn already");
     };
@@ -51,7 +52,52 @@ fn a_retry_waits_at_the_head_even_of_a_full_queue() {
 }
 
 #[test]
-fn fifty_cancellations_just_after_the_hand_over_destroy_no_connection() {
+fn retries_are_served_in_order_of_arrival() {
+    let mut bench = Bench::new(config(1));
+    let held = bench.idle();
+    bench.take();
+    let patient = bench.queue();
+    let came = bench.now;
+    bench.advance(SECOND);
+    // The second to arrive asks again first, and one that does not say when it arrived came last.
+    let retries = [Some(MILLI), Some(Duration::ZERO), Some(MILLI), None].map(|after| {
+        let arrived = after.map(|after| came + after);
+        match bench.demand(Demand::new().retry(true).arrived(arrived)) {
+            Admission::Queued(ticket) => ticket,
+            other => panic!("not queued: {other:?}"),
+        }
+    });
+    for (ahead, at) in [(0, 1), (0, 0), (2, 2), (3, 3)] {
+        bench.give_back(held);
+        assert_eq!(bench.granted(retries[at]).ahead, ahead);
+    }
+    bench.give_back(held);
+    bench.granted(patient);
+}
+
+/// Reservations that are lost come back to the line in the order in which the requests arrived, whichever
+/// is polled first.
+#[test]
+fn lost_reservations_keep_the_order_of_arrival() {
+    let mut bench = Bench::new(config(2));
+    let held = [bench.idle(), bench.idle()];
+    bench.take();
+    bench.take();
+    let first = bench.queue();
+    bench.advance(MILLI);
+    let second = bench.queue();
+    for resource in held {
+        bench.give_back(resource);
+        bench.gone(resource);
+    }
+    for ticket in [second, first] {
+        assert!(bench.poll(ticket).is_pending(), "its connection is gone");
+    }
+    assert_eq!(bench.pool.line(), [first, second]);
+}
+
+#[test]
+fn cancellation_after_hand_over_destroys_no_connection() {
     let mut bench = Bench::new(config(1));
     let held = bench.idle();
     bench.take();
@@ -68,7 +114,7 @@ fn fifty_cancellations_just_after_the_hand_over_destroy_no_connection() {
 }
 
 #[test]
-fn a_reservation_that_was_dropped_goes_to_the_next_who_is_woken_for_it() {
+fn a_dropped_reservation_wakes_the_next_waiter() {
     let mut bench = Bench::new(config(1));
     let held = bench.idle();
     bench.take();
@@ -88,7 +134,7 @@ fn a_reservation_that_was_dropped_goes_to_the_next_who_is_woken_for_it() {
 }
 
 #[test]
-fn a_lease_that_was_never_used_leaves_age_and_uses_alone() {
+fn an_unused_lease_changes_no_age_or_uses() {
     let mut bench = Bench::new(config(1));
     let held = bench.idle();
     let before = bench.pool.resource(held);
@@ -100,7 +146,7 @@ fn a_lease_that_was_never_used_leaves_age_and_uses_alone() {
 }
 
 #[test]
-fn the_open_goes_on_when_the_request_that_caused_it_goes_away() {
+fn an_open_survives_its_cancelled_request() {
     let mut bench = Bench::new(config(4));
     let leaver = bench.queue();
     assert_eq!(bench.start_all(), 1);
@@ -112,7 +158,7 @@ fn the_open_goes_on_when_the_request_that_caused_it_goes_away() {
 }
 
 #[test]
-fn an_open_that_nobody_waits_for_any_more_idles() {
+fn an_open_without_a_waiter_idles() {
     let mut bench = Bench::new(config(4));
     let leaver = bench.queue();
     assert_eq!(bench.start_all(), 1);
@@ -139,7 +185,7 @@ fn whose_reserved_connection_ends_waits_again_and_first() {
 }
 
 #[test]
-fn a_lease_of_a_connection_that_is_gone_comes_back_to_nothing() {
+fn returning_a_gone_connections_lease_is_ignored() {
     let mut bench = Bench::new(config(1));
     let held = bench.idle();
     bench.take();
@@ -153,7 +199,7 @@ fn a_lease_of_a_connection_that_is_gone_comes_back_to_nothing() {
 }
 
 #[test]
-fn a_place_is_taken_until_the_socket_is_gone() {
+fn a_place_is_held_until_its_socket_closes() {
     let mut bench = Bench::new(config(1));
     let held = bench.idle();
     bench.take();
@@ -175,4 +221,37 @@ fn a_place_is_taken_until_the_socket_is_gone() {
     assert_eq!(bench.start_all(), 1);
     bench.opened();
     assert!(matches!(bench.poll(waiter), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn an_uncollected_reservation_lapses_to_the_next_waiter() {
+    let mut bench = Bench::new(config(1));
+    let resource = bench.idle();
+    bench.take();
+    let (unpolled, next) = (bench.queue(), bench.queue());
+    bench.give_back(resource);
+    assert!(bench.poll(next).is_pending(), "the first has it");
+    bench.advance(SECOND);
+    assert!(bench.pool.next_tick().is_some_and(|due| due <= bench.now));
+    bench.pool.tick(bench.now);
+    assert_eq!(bench.granted(next).resource, resource);
+    assert!(bench.poll(unpolled).is_pending(), "it waits again");
+    let last = bench.queue();
+    bench.give_back(resource);
+    assert_eq!(bench.granted(unpolled).resource, resource, "at the head");
+    assert!(bench.poll(last).is_pending());
+}
+
+#[test]
+fn cancelling_a_lapsed_reservation_leaks_nothing() {
+    let mut bench = Bench::new(config(1));
+    let resource = bench.idle();
+    bench.take();
+    let ticket = bench.queue();
+    bench.give_back(resource);
+    bench.advance(SECOND);
+    bench.pool.tick(bench.now);
+    assert_eq!(bench.pool.stats().idle, 1);
+    bench.pool.cancel(ticket, bench.now);
+    assert_eq!(bench.pool.stats().unanswered, 0);
 }

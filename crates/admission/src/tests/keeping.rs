@@ -2,12 +2,12 @@
 
 use tollgate_core::CloseReason;
 
-use super::bench::{Bench, MILLI, SECOND, config};
+use super::bench::{Bench, MILLI, SECOND, config, n};
 use crate::Returned;
 
 #[test]
-fn no_more_idle_connections_are_kept_than_may_be() {
-    let mut bench = Bench::new(config(4).max_idle(1));
+fn max_idle_closes_connections_returned_beyond_it() {
+    let mut bench = Bench::new(config(4).max_idle_per_origin(1));
     let all: Vec<_> = (0..3)
         .map(|_| {
             let resource = bench.idle();
@@ -23,9 +23,9 @@ fn no_more_idle_connections_are_kept_than_may_be() {
 }
 
 #[test]
-fn the_limit_on_idle_ones_does_not_close_what_a_waiter_can_use() {
+fn max_idle_never_evicts_what_a_waiter_needs() {
     // ClickHouse#58845 counted the active ones, and hardly ever reused any.
-    let mut bench = Bench::new(config(1).max_idle(0));
+    let mut bench = Bench::new(config(1).max_idle_per_origin(0));
     bench.queue();
     assert_eq!(bench.start_all(), 1);
     let resource = bench.opened();
@@ -49,7 +49,7 @@ fn the_oldest_idle_connection_is_the_one_reclaimed() {
 }
 
 #[test]
-fn a_lease_returned_unused_goes_back_to_its_place_among_the_idle() {
+fn an_unused_lease_keeps_its_idle_order() {
     let mut bench = Bench::new(config(2));
     let old = bench.idle();
     bench.advance(MILLI);
@@ -62,8 +62,10 @@ fn a_lease_returned_unused_goes_back_to_its_place_among_the_idle() {
 }
 
 #[test]
-fn spare_connections_are_replaced_while_the_pool_is_in_use_and_not_for_ever() {
-    let config = config(4).min_idle(2).idle_timeout(Some(SECOND * 30));
+fn min_idle_is_kept_only_while_in_use() {
+    let config = config(4)
+        .min_idle_per_origin(2)
+        .idle_timeout(Some(SECOND * 30));
     let mut bench = Bench::new(config.max_lifetime(Some(SECOND * 100)));
     assert_eq!(
         bench.pool.next_tick(),
@@ -102,8 +104,26 @@ fn spare_connections_are_replaced_while_the_pool_is_in_use_and_not_for_ever() {
 }
 
 #[test]
-fn a_peer_that_closes_at_once_is_not_dialled_in_a_loop_for_spares() {
-    let mut bench = Bench::new(config(4).min_idle(1));
+fn idle_connections_that_returned_meanwhile_are_not_missing() {
+    let config = config(10).min_idle_per_origin(2);
+    let mut bench = Bench::new(config.max_connecting_per_origin(n(2)));
+    let tickets = [bench.queue(), bench.queue()];
+    bench.pool.tick(bench.now);
+    assert_eq!(bench.start_all(), 2, "two more are to come after these");
+    for _ in tickets {
+        bench.opened();
+    }
+    for grant in tickets.map(|ticket| bench.granted(ticket)) {
+        bench.give_back(grant.resource);
+    }
+    bench.advance(SECOND);
+    bench.pool.tick(bench.now);
+    assert_eq!(bench.start_all(), 0);
+}
+
+#[test]
+fn min_idle_does_not_redial_in_a_loop() {
+    let mut bench = Bench::new(config(4).min_idle_per_origin(1));
     bench.queue();
     bench.pool.tick(bench.now);
     let mut opens = 0;
@@ -137,7 +157,7 @@ fn a_pool_that_nobody_uses_is_empty() {
 }
 
 #[test]
-fn what_idles_since_a_moment_or_longer_is_retired_and_nothing_else() {
+fn retire_idle_until_keeps_newer_idle_connections() {
     let mut bench = Bench::new(config(3));
     let [oldest, at_the_moment, newer] = [(); 3].map(|()| {
         bench.advance(MILLI);

@@ -4,10 +4,10 @@ use tollgate_core::RefuseReason;
 
 use super::bench::{Bench, SECOND, config, n};
 use super::wakes::Wakes;
-use crate::{Machine, Returned};
+use crate::{Admission, Demand, Machine, Returned};
 
 #[test]
-fn two_hundred_requests_under_a_limit_of_two_open_two() {
+fn a_limit_of_two_opens_two_for_200() {
     let mut bench = Bench::new(config(2));
     for _ in 0..200 {
         bench.queue();
@@ -19,14 +19,32 @@ fn two_hundred_requests_under_a_limit_of_two_open_two() {
 }
 
 #[test]
-fn a_burst_opens_no_more_at_once_than_it_may() {
-    let mut bench = Bench::new(config(100).max_opening(n(3)));
+fn max_connecting_bounds_the_opens_of_a_burst() {
+    let mut bench = Bench::new(config(100).max_connecting_per_origin(n(3)));
     for _ in 0..50 {
         bench.queue();
     }
     assert_eq!(bench.start_all(), 3);
     bench.opened();
     assert_eq!(bench.start_all(), 1);
+}
+
+#[test]
+fn a_ticket_that_is_not_polled_opens_nothing() {
+    let mut bench = Bench::new(config(3));
+    let demand = Demand::new().opens_when_polled(true);
+    let tickets = [(); 2].map(|()| match bench.demand(demand) {
+        Admission::Queued(ticket) => ticket,
+        other => panic!("not queued: {other:?}"),
+    });
+    bench.advance(SECOND);
+    bench.pool.tick(bench.now);
+    assert_eq!(bench.start_all(), 0);
+    assert!(bench.poll(tickets[1]).is_pending());
+    assert_eq!(bench.start_all(), 1);
+    bench.opened();
+    assert_eq!(bench.start_all(), 1, "the first of the line had it");
+    assert!(bench.poll(tickets[0]).is_ready());
 }
 
 #[test]
@@ -42,8 +60,8 @@ fn demand_that_was_met_otherwise_starts_nothing() {
 }
 
 #[test]
-fn five_warm_connections_carry_a_burst_without_a_storm_of_dials() {
-    let mut bench = Bench::new(config(50).max_opening(n(2)));
+fn a_burst_on_warm_connections_causes_two_dials() {
+    let mut bench = Bench::new(config(50).max_connecting_per_origin(n(2)));
     let warm: Vec<_> = (0..5).map(|_| bench.idle()).collect();
     for _ in 0..5 {
         bench.take();
@@ -64,7 +82,7 @@ fn five_warm_connections_carry_a_burst_without_a_storm_of_dials() {
 }
 
 #[test]
-fn a_connection_that_is_returned_first_leaves_the_open_to_idle() {
+fn a_returned_lease_beats_the_waiters_own_open() {
     let mut bench = Bench::new(config(2));
     let held = bench.idle();
     bench.take();
@@ -74,6 +92,40 @@ fn a_connection_that_is_returned_first_leaves_the_open_to_idle() {
     assert_eq!(bench.granted(ticket).resource, held, "late binding");
     let fresh = bench.opened();
     assert_eq!(bench.take().resource, fresh);
+}
+
+#[test]
+fn an_open_that_hangs_holds_no_warm_up_back() {
+    let mut bench = Bench::new(config(10));
+    bench.pool.expect_leases(bench.now, n(100));
+    bench.pool.warm(3);
+    assert_eq!(bench.start_all(), 3, "connections, of however many leases");
+    // Beside a request that waits, for which one is enough.
+    let mut bench = Bench::new(config(10));
+    bench.pool.expect_leases(bench.now, n(100));
+    bench.queue();
+    bench.queue();
+    assert_eq!(bench.start_all(), 1);
+    bench.pool.warm(3);
+    assert!(bench.pool.start_open(bench.now));
+    // The one that hangs was for the queue, which is served by now, and counts among the three.
+    bench.opened();
+    assert_eq!(bench.start_all(), 1);
+}
+
+#[test]
+fn a_warm_up_counts_opens_for_the_queue() {
+    let mut bench = Bench::new(config(10).max_connecting_per_origin(n(1)));
+    for _ in 0..3 {
+        bench.queue();
+    }
+    bench.pool.warm(3);
+    let mut opened = 0;
+    while bench.pool.start_open(bench.now) {
+        bench.opened();
+        opened += 1;
+    }
+    assert_eq!(opened, 3, "one after the other");
 }
 
 #[test]
@@ -90,7 +142,7 @@ fn warming_opens_what_is_missing_and_tries_once() {
 }
 
 #[test]
-fn an_open_that_was_abandoned_fails_nobody_and_is_made_up_for() {
+fn an_abandoned_open_is_replaced_and_fails_none() {
     let mut bench = Bench::new(config(1));
     let ticket = bench.queue();
     assert_eq!(bench.start_all(), 1);
@@ -104,7 +156,7 @@ fn an_open_that_was_abandoned_fails_nobody_and_is_made_up_for() {
 }
 
 #[test]
-fn whoever_waits_first_is_woken_to_make_up_for_an_abandoned_open() {
+fn an_abandoned_open_wakes_the_first_waiter() {
     let mut bench = Bench::new(config(2));
     let (wakes, waker) = Wakes::new();
     let (first, _second) = (bench.queue(), bench.queue());
@@ -117,7 +169,7 @@ fn whoever_waits_first_is_woken_to_make_up_for_an_abandoned_open() {
 }
 
 #[test]
-fn a_lowered_limit_lets_running_exchanges_end_and_a_raised_one_opens_more() {
+fn a_lowered_limit_lets_exchanges_end() {
     let mut bench = Bench::new(config(3));
     let all: Vec<_> = (0..3).map(|_| bench.idle()).collect();
     for _ in 0..3 {
@@ -142,7 +194,7 @@ fn a_lowered_limit_lets_running_exchanges_end_and_a_raised_one_opens_more() {
 }
 
 #[test]
-fn a_drained_pool_refuses_everyone_and_ends_when_the_last_exchange_does() {
+fn a_drain_ends_after_the_last_exchange() {
     let mut bench = Bench::new(config(3));
     let held = bench.idle();
     let idle = bench.idle();

@@ -10,29 +10,32 @@ use super::wakes::Wakes;
 use crate::{Admission, Demand, Machine, Refusal};
 
 #[test]
-fn whoever_comes_to_a_full_queue_is_told_at_once_how_many_wait() {
+fn a_full_queue_refuses_with_the_number_waiting() {
     let mut bench = Bench::new(config(2).max_waiting(3));
     for _ in 0..5 {
         bench.queue();
     }
     let refusal = bench.refused();
-    assert_eq!((refusal.reason, refusal.ahead), (RefuseReason::Full, 5));
+    assert_eq!(
+        (refusal.reason, refusal.ahead),
+        (RefuseReason::QueueFull, 5)
+    );
     assert_eq!(refusal.to_string(), "the queue is full: 5 are waiting");
 }
 
 #[test]
-fn without_a_queue_one_still_waits_for_a_connection_of_ones_own() {
+fn max_waiting_zero_still_admits_an_own_open() {
     let mut bench = Bench::new(config(1).max_waiting(0));
     let first = bench.queue();
-    assert_eq!(bench.refused().reason, RefuseReason::Full);
+    assert_eq!(bench.refused().reason, RefuseReason::QueueFull);
     assert_eq!(bench.start_all(), 1);
     bench.opened();
     bench.granted(first);
-    assert_eq!(bench.refused().reason, RefuseReason::Full);
+    assert_eq!(bench.refused().reason, RefuseReason::QueueFull);
 }
 
 #[test]
-fn whoever_waits_too_long_is_told_how_long_and_behind_how_many() {
+fn a_queue_timeout_reports_wait_and_position() {
     let mut bench = Bench::new(config(1).acquire_timeout(SECOND));
     bench.idle();
     bench.take();
@@ -43,7 +46,7 @@ fn whoever_waits_too_long_is_told_how_long_and_behind_how_many() {
     let refusal = bench.fails(ticket);
     assert_eq!(
         (refusal.reason, refusal.overdue),
-        (RefuseReason::TimedOut, false)
+        (RefuseReason::QueueTimeout, false)
     );
     assert_eq!(
         (refusal.waited, refusal.ahead),
@@ -54,7 +57,7 @@ fn whoever_waits_too_long_is_told_how_long_and_behind_how_many() {
 }
 
 #[test]
-fn a_lease_beats_a_timeout_that_nobody_has_noticed() {
+fn a_lease_beats_an_unnoticed_timeout() {
     let mut bench = Bench::new(config(1).acquire_timeout(SECOND));
     let held = bench.idle();
     bench.take();
@@ -82,7 +85,7 @@ fn a_request_that_is_over_is_passed_by() {
 }
 
 #[test]
-fn a_request_that_is_over_before_it_looks_hands_its_lease_on() {
+fn a_deadline_after_reservation_hands_the_lease_on() {
     let mut bench = Bench::new(config(1));
     let held = bench.idle();
     bench.take();
@@ -98,7 +101,7 @@ fn a_request_that_is_over_before_it_looks_hands_its_lease_on() {
 }
 
 #[test]
-fn a_request_that_is_over_when_it_comes_is_neither_granted_nor_dialled_for() {
+fn an_expired_request_is_neither_granted_nor_dialled() {
     let mut bench = Bench::new(config(1));
     let over = Demand::new().hard_deadline(Some(bench.now));
     assert!(matches!(bench.demand(over), Admission::Refused(why) if why.overdue));
@@ -108,17 +111,17 @@ fn a_request_that_is_over_when_it_comes_is_neither_granted_nor_dialled_for() {
 }
 
 #[test]
-fn nothing_is_dialled_for_who_has_waited_too_long() {
+fn nothing_is_dialled_after_the_acquire_timeout() {
     let mut bench = Bench::new(config(1).acquire_timeout(SECOND));
     let ticket = bench.queue();
     bench.advance(SECOND);
     assert!(bench.pool.wants_open(bench.now), "nobody has looked yet");
     assert_eq!(bench.start_all(), 0);
-    assert_eq!(bench.fails(ticket).reason, RefuseReason::TimedOut);
+    assert_eq!(bench.fails(ticket).reason, RefuseReason::QueueTimeout);
 }
 
 #[test]
-fn the_clock_stands_still_while_ones_own_open_is_on_its_way() {
+fn the_acquire_clock_stops_during_an_own_open() {
     let mut bench = Bench::new(config(1).acquire_timeout(SECOND));
     let first = bench.queue();
     let second = bench.queue();
@@ -128,7 +131,7 @@ fn the_clock_stands_still_while_ones_own_open_is_on_its_way() {
     assert!(bench.pool.deadline(second).is_some(), "one open, one clock");
     bench.advance(SECOND * 5);
     assert!(bench.poll(first).is_pending());
-    assert_eq!(bench.fails(second).reason, RefuseReason::TimedOut);
+    assert_eq!(bench.fails(second).reason, RefuseReason::QueueTimeout);
     bench.opened();
     bench.granted(first);
 }
@@ -147,7 +150,7 @@ fn ones_own_deadline_does_not_stand_still() {
 }
 
 #[test]
-fn a_retry_takes_over_the_open_and_the_clock_it_displaced_runs_on() {
+fn a_retry_takes_over_the_heads_open() {
     let mut bench = Bench::new(config(1).acquire_timeout(SECOND));
     let displaced = bench.queue();
     let (wakes, waker) = Wakes::new();
@@ -166,7 +169,7 @@ fn a_retry_takes_over_the_open_and_the_clock_it_displaced_runs_on() {
 }
 
 #[test]
-fn polling_again_with_the_same_waker_keeps_it_and_another_replaces_it() {
+fn the_last_polled_waker_is_the_one_woken() {
     let mut bench = Bench::new(config(1));
     let held = bench.idle();
     bench.take();
@@ -182,7 +185,64 @@ fn polling_again_with_the_same_waker_keeps_it_and_another_replaces_it() {
 }
 
 #[test]
-fn a_collected_ticket_means_nothing_and_does_no_harm() {
+fn cancelling_a_wait_for_capacity_counts_as_abandoned() {
+    let mut bench = Bench::new(config(1));
+    bench.idle();
+    bench.take();
+    for (wait, reason) in [
+        (SECOND, RefuseReason::Abandoned),
+        (MILLI, RefuseReason::Abandoned),
+        (MILLI / 2, RefuseReason::Cancelled),
+    ] {
+        let ticket = bench.queue();
+        bench.advance(wait);
+        let left = bench.pool.cancel(ticket, bench.now);
+        assert_eq!((left.reason, left.waited), (reason, wait));
+        assert!(left.opening.is_zero());
+    }
+    let totals = bench.pool.stats().totals;
+    assert_eq!((totals.cancelled, totals.abandoned), (3, 2));
+}
+
+#[test]
+fn cancelling_an_own_open_is_not_abandonment() {
+    let mut bench = Bench::new(config(1));
+    let ticket = bench.queue();
+    assert_eq!(bench.start_all(), 1);
+    bench.advance(SECOND);
+    let left = bench.pool.cancel(ticket, bench.now);
+    assert_eq!(
+        (left.reason, left.opening),
+        (RefuseReason::Cancelled, SECOND)
+    );
+    assert_eq!(bench.pool.stats().totals.abandoned, 0);
+}
+
+/// A wait has two parts, and a ticket may go from one to the other and back.
+#[test]
+fn waits_for_capacity_and_open_are_separate() {
+    let mut bench = Bench::new(config(2));
+    let held = bench.idle();
+    bench.take();
+    let ticket = bench.queue();
+    assert_eq!(bench.start_all(), 1);
+    let behind = bench.queue();
+    assert_eq!(bench.pool.queued_for_open(), 1);
+    bench.advance(SECOND);
+    bench.give_back(held);
+    let grant = bench.granted(ticket);
+    assert_eq!((grant.waited, grant.opening), (SECOND, SECOND));
+    // The open is now for the one that had waited for capacity.
+    assert_eq!(bench.pool.queued_for_open(), 1);
+    bench.advance(SECOND * 2);
+    bench.opened();
+    let grant = bench.granted(behind);
+    assert_eq!((grant.waited, grant.opening), (SECOND * 3, SECOND * 2));
+    assert_eq!(bench.pool.queued_for_open(), 0);
+}
+
+#[test]
+fn a_collected_ticket_can_be_cancelled_harmlessly() {
     let mut bench = Bench::new(config(1));
     let ticket = bench.queue();
     assert_eq!(bench.start_all(), 1);
@@ -196,7 +256,7 @@ fn a_collected_ticket_means_nothing_and_does_no_harm() {
 }
 
 #[test]
-fn whoever_its_owner_gives_up_counts_for_that_reason_and_hands_on_what_it_had() {
+fn a_given_up_ticket_hands_its_reservation_on() {
     let mut bench = Bench::new(config(1));
     let held = bench.idle();
     bench.take();
@@ -218,12 +278,14 @@ fn whoever_its_owner_gives_up_counts_for_that_reason_and_hands_on_what_it_had() 
 }
 
 #[test]
-fn a_refusal_says_what_happened_and_shows_the_cause() {
+fn a_refusal_displays_its_reason_and_source() {
     let refusal = |reason, error| Refusal {
         reason,
         waited: SECOND,
+        opening: std::time::Duration::ZERO,
         ahead: 3,
         overdue: false,
+        late: None,
         error,
     };
     let texts = RefuseReason::ALL
@@ -236,6 +298,7 @@ fn a_refusal_says_what_happened_and_shows_the_cause() {
             "the queue is full: 3 are waiting",
             "no lease within 1s, 3 were ahead",
             "cancelled",
+            "abandoned",
             "the connection could not be opened",
             "backing off after failed connects",
             "draining or closed",
@@ -243,7 +306,7 @@ fn a_refusal_says_what_happened_and_shows_the_cause() {
             "outside a runtime",
         ]
     );
-    let failed = refusal(RefuseReason::OpenFailed, Some(std::fmt::Error));
+    let failed = refusal(RefuseReason::Connect, Some(std::fmt::Error));
     let source = failed.source().expect("the error of the open");
     assert!(source.is::<std::fmt::Error>());
 }

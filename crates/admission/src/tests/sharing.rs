@@ -38,7 +38,7 @@ fn the_least_loaded_connection_gets_the_next() {
 }
 
 #[test]
-fn a_known_protocol_dials_once_for_a_burst_and_all_their_clocks_stand_still() {
+fn a_burst_dials_a_known_http2_origin_once() {
     let mut bench = Bench::new(config(8));
     bench.pool.expect_leases(bench.now, n(100));
     let tickets: Vec<_> = (0..50).map(|_| bench.queue()).collect();
@@ -52,7 +52,7 @@ fn a_known_protocol_dials_once_for_a_burst_and_all_their_clocks_stand_still() {
 }
 
 #[test]
-fn credit_that_grows_serves_and_credit_that_shrinks_takes_nothing_away() {
+fn growing_credit_serves_and_shrinking_revokes_nothing() {
     let mut bench = Bench::new(config(1));
     let resource = shared(&mut bench, 2);
     bench.take();
@@ -67,7 +67,7 @@ fn credit_that_grows_serves_and_credit_that_shrinks_takes_nothing_away() {
 }
 
 #[test]
-fn an_idle_connection_without_credit_is_passed_by_and_times_out() {
+fn idle_connections_without_credit_are_skipped_and_expire() {
     let mut bench = Bench::new(config(2).idle_timeout(Some(SECOND)));
     let plain = bench.idle();
     let resource = shared(&mut bench, 2);
@@ -79,7 +79,7 @@ fn an_idle_connection_without_credit_is_passed_by_and_times_out() {
 }
 
 #[test]
-fn a_draining_connection_lives_beside_its_replacement_up_to_its_allowance() {
+fn max_draining_bounds_connections_beside_their_replacements() {
     let mut bench = Bench::new(config(1).max_draining(1));
     for beside in [true, false] {
         let resource = shared(&mut bench, 2);
@@ -123,14 +123,76 @@ fn a_busy_connection_drains_when_its_lifetime_ends() {
     assert_eq!(bench.pool.next_tick(), Some(bench.now + SECOND));
     bench.advance(SECOND);
     bench.pool.tick(bench.now);
-    let state = bench.pool.resource(resource).map(|info| info.state);
-    assert_eq!(state, Some(ResourceState::Retiring(CloseReason::MaxAge)));
-    bench.queue();
-    assert_eq!(bench.start_all(), 1, "its replacement");
+    assert_eq!(
+        state(&bench, resource),
+        Some(ResourceState::Live),
+        "it could serve"
+    );
+    assert_eq!(bench.start_all(), 0, "no request needs a replacement");
+    assert_eq!(bench.take().resource, resource);
+    assert_eq!(bench.start_all(), 1, "its replacement, beside it");
+    let fresh = bench.pool.opened(bench.now, n(2));
+    let retired = ResourceState::Retiring(CloseReason::MaxAge);
+    assert_eq!(state(&bench, resource), Some(retired));
+    assert_eq!(bench.take().resource, fresh);
+}
+
+fn state(bench: &Bench, resource: ResourceId) -> Option<ResourceState> {
+    bench.pool.resource(resource).map(|info| info.state)
 }
 
 #[test]
-fn a_lease_reserved_before_the_peer_said_goodbye_is_taken_back() {
+fn lifetimes_with_long_streams_bar_no_new_connection() {
+    let mut bench = Bench::new(config(4).max_lifetime(Some(SECOND)));
+    shared(&mut bench, 100);
+    for _ in 0..8 {
+        bench.take();
+        bench.advance(SECOND * 2);
+        bench.pool.tick(bench.now);
+        while bench.start_all() > 0 {
+            bench.pool.opened(bench.now, n(100));
+        }
+    }
+    bench.take();
+    let stats = bench.pool.stats();
+    assert!(stats.draining <= 4 && stats.open >= 1, "{stats:?}");
+}
+
+#[test]
+fn goaways_with_open_streams_bar_no_dial() {
+    let mut bench = Bench::new(config(4));
+    for _ in 0..12 {
+        let ticket = bench.queue();
+        bench.pool.make_room();
+        for (resource, _) in bench.closes() {
+            bench
+                .pool
+                .resource_gone(resource, bench.now, CloseReason::Error);
+        }
+        assert_eq!(bench.start_all(), 1, "{:?}", bench.pool.stats());
+        let resource = bench.pool.opened(bench.now, n(100));
+        assert_eq!(bench.granted(ticket).resource, resource);
+        bench.pool.retire(resource, CloseReason::PeerClose);
+        bench.advance(MILLI);
+    }
+    assert!(bench.pool.stats().draining <= 8);
+}
+
+#[test]
+fn a_drain_ends_at_its_timeout() {
+    let mut bench = Bench::new(config(1).drain_timeout(Some(SECOND)));
+    let resource = shared(&mut bench, 2);
+    bench.take();
+    bench.pool.retire(resource, CloseReason::PeerClose);
+    bench.pool.tick(bench.now);
+    assert_eq!(bench.pool.next_tick(), Some(bench.now + SECOND));
+    bench.advance(SECOND);
+    bench.pool.tick(bench.now);
+    assert_eq!(bench.closes(), [(resource, CloseReason::DrainTimeout)]);
+}
+
+#[test]
+fn a_goaway_takes_an_uncollected_reservation_back() {
     let mut bench = Bench::new(config(1));
     let resource = shared(&mut bench, 2);
     bench.take();

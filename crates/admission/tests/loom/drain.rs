@@ -80,7 +80,9 @@ fn draining_races_a_cancelled_reservation() {
             owner.give_back(held, Returned::reusable());
             (None, Some(ticket))
         },
-        |owner, _, ticket| owner.with(|pool| pool.cancel(ticket.expect("queued"), owner.now)),
+        |owner, _, ticket| {
+            owner.with(|pool| pool.cancel(ticket.expect("queued"), owner.now));
+        },
     );
 }
 

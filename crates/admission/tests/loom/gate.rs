@@ -32,7 +32,7 @@ fn wait_at_gate(gate: &Locked<Gate>, ticket: Ticket, now: Instant) {
 }
 
 #[test]
-fn a_place_that_is_released_as_its_waiter_leaves_goes_to_the_next() {
+fn a_place_released_during_cancel_is_handed_on() {
     loom::model(|| {
         let now = Instant::now();
         let gate = gate(now);
@@ -55,7 +55,7 @@ fn a_place_that_is_released_as_its_waiter_leaves_goes_to_the_next() {
 }
 
 #[test]
-fn a_reservation_that_is_abandoned_goes_to_who_comes_meanwhile() {
+fn a_cancelled_reservation_reaches_a_racing_newcomer() {
     loom::model(|| {
         let now = Instant::now();
         let gate = gate(now);

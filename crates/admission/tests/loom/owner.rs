@@ -22,10 +22,10 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    pub(crate) fn new(max_open: usize) -> Arc<Self> {
-        let max_open = NonZeroUsize::new(max_open).expect("at least one");
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        let max = NonZeroUsize::new(max).expect("at least one");
         Arc::new(Self {
-            pool: Locked::new(Pool::new(PoolConfig::new().max_open(max_open))),
+            pool: Locked::new(Pool::new(PoolConfig::new().max_connections_per_origin(max))),
             now: Instant::now(),
             sockets: AtomicUsize::new(0),
             most: AtomicUsize::new(0),

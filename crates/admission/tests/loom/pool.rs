@@ -9,7 +9,7 @@ use tollgate_core::CloseReason;
 use crate::owner::Owner;
 
 #[test]
-fn a_lease_that_comes_back_as_its_connection_ends_leaves_nobody_waiting() {
+fn a_return_racing_a_close_strands_no_waiter() {
     loom::model(|| {
         let owner = Owner::new(1);
         let held = owner.lease();
@@ -39,7 +39,7 @@ fn a_lease_that_comes_back_as_its_connection_ends_leaves_nobody_waiting() {
 }
 
 #[test]
-fn a_waiter_that_leaves_as_its_connection_opens_leaves_it_to_the_next() {
+fn a_cancel_racing_its_open_loses_nothing() {
     loom::model(|| {
         let owner = Owner::new(1);
         let first = owner.ask().expect_err("nothing is open");

@@ -64,7 +64,7 @@ impl Connection {
 }
 
 #[test]
-fn what_is_parked_while_it_is_settled_is_collected_once() {
+fn a_lease_parked_during_settling_is_collected_once() {
     loom::model(|| {
         let connection = Connection::new(1);
         let driver = thread::spawn({
@@ -81,7 +81,7 @@ fn what_is_parked_while_it_is_settled_is_collected_once() {
 }
 
 #[test]
-fn two_leases_after_one_another_are_each_collected_once() {
+fn two_successive_leases_are_each_collected_once() {
     loom::model(|| {
         let connection = Connection::new(2);
         let driver = thread::spawn({

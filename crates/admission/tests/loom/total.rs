@@ -8,7 +8,7 @@ use loom::sync::{Arc, Mutex};
 use loom::thread;
 use tokio::time::Instant;
 use tollgate_admission::{
-    Admission, Demand, Locked, Place, Pool, PoolConfig, ResourceId, Returned, Total,
+    Acquire, Admission, Demand, Locked, Pool, PoolConfig, ResourceId, Returned, Total,
 };
 use tollgate_core::CloseReason;
 
@@ -23,6 +23,9 @@ struct Shared {
     now: Instant,
 }
 
+/// What of an origin's connections is being closed, as its owner last told the total.
+type Yields = (usize, usize);
+
 impl Shared {
     fn total<R>(&self, f: impl FnOnce(&mut Total<usize>) -> R) -> R {
         let mut total = self.total.lock().expect("no panic");
@@ -33,10 +36,16 @@ impl Shared {
 
     fn with<R>(&self, at: usize, f: impl FnOnce(&mut Pool<()>) -> R) -> R {
         let (result, effects) = self.owners[at].with(|pool| {
+            let before: Yields = pool.yielding();
             let result = f(pool);
             if at == 0 {
                 let idle = usize::from(pool.oldest_idle().is_some());
                 self.idle.swap(idle, Ordering::SeqCst);
+            }
+            // In one step with the change, as the owner does it.
+            let now = pool.yielding();
+            if now != before {
+                self.total(|total| total.yields(before, now));
             }
             result
         });
@@ -61,19 +70,15 @@ impl Shared {
     /// As `tollgate-keep-alive` does it.
     fn reclaim(&self) {
         while self.anything_idle() {
-            let short = self.total(|total| {
-                let short = total.is_short();
-                if short {
-                    total.reclaimed();
-                }
-                short
-            });
-            if !short {
+            if !self.total(|total| total.is_short()) {
                 return;
             }
-            if !self.with(0, Pool::reclaim_oldest_idle) {
-                self.total(Total::not_reclaimed);
-            }
+            self.with(0, |pool| {
+                // Under the lock again: another thread may have closed it meanwhile.
+                if self.total(|total| total.is_short()) {
+                    pool.reclaim_oldest_idle();
+                }
+            });
         }
     }
 
@@ -84,7 +89,7 @@ impl Shared {
             assert!(matches!(admission, Admission::Queued(_)));
         });
         let place = self.total(|total| total.acquire(&1, self.now, true));
-        if place == Place::Wait {
+        if place == Acquire::Wait {
             self.reclaim();
         }
     }
@@ -112,7 +117,7 @@ impl Shared {
         });
         shared.with(0, |pool| pool.warm(1));
         let place = shared.total(|total| total.acquire(&0, now, true));
-        assert_eq!(place, Place::Taken);
+        assert_eq!(place, Acquire::Taken);
         assert!(shared.with(0, |pool| pool.start_open(now)));
         let held = shared.with(0, |pool| pool.opened(now, NonZeroUsize::MIN));
         let granted = shared.with(0, |pool| pool.demand(now, Demand::new()));
@@ -121,8 +126,13 @@ impl Shared {
     }
 }
 
+fn released(total: &mut Total<usize>) -> Option<usize> {
+    total.release(1);
+    total.take_free()
+}
+
 #[test]
-fn an_idle_connection_is_reclaimed_for_another_origin_however_they_race() {
+fn a_racing_return_is_reclaimed_for_another_origin() {
     loom::model(|| {
         let (shared, held) = Shared::with_one_leased();
         let now = shared.now;
@@ -137,7 +147,7 @@ fn an_idle_connection_is_reclaimed_for_another_origin_however_they_race() {
         assert_eq!(closes, HashMap::from([(held, 1)]), "closed, and once");
         let gone = shared.with(0, |pool| pool.resource_gone(held, now, CloseReason::Error));
         assert_eq!(gone.map(|gone| gone.reason), Some(CloseReason::Reclaimed));
-        let next = shared.total(Total::release);
+        let next = shared.total(released);
         assert_eq!(next, Some(1), "the place is for who waited");
         assert!(shared.with(1, |pool| pool.start_open(now)));
     });
@@ -145,7 +155,7 @@ fn an_idle_connection_is_reclaimed_for_another_origin_however_they_race() {
 
 /// The peer closes the idle connection as another origin looks for one.
 #[test]
-fn a_connection_that_ends_as_it_is_reclaimed_makes_room_once() {
+fn a_close_racing_its_reclaim_frees_one_place() {
     loom::model(|| {
         let (shared, held) = Shared::with_one_leased();
         shared.give_back(held);
@@ -157,7 +167,7 @@ fn a_connection_that_ends_as_it_is_reclaimed_makes_room_once() {
                     pool.resource_gone(held, now, CloseReason::PeerEof)
                 });
                 assert!(gone.is_some());
-                shared.total(Total::release)
+                shared.total(released)
             }
         });
         shared.ask_for_the_second();

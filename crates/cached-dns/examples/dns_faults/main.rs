@@ -8,6 +8,7 @@
 
 mod namespace;
 mod resolver;
+mod rows;
 mod table;
 
 use std::net::IpAddr;
@@ -56,16 +57,28 @@ pub(crate) enum Row {
     GivingUp,
     Down,
     Search,
+    Order,
+    SearchServfail,
+    BrokenFamily,
+    NoEdns,
+    Referral,
+    Pinned,
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::AaaaDropped,
         Self::OneServfail,
         Self::Expiry,
         Self::GivingUp,
         Self::Down,
         Self::Search,
+        Self::Order,
+        Self::SearchServfail,
+        Self::BrokenFamily,
+        Self::NoEdns,
+        Self::Referral,
+        Self::Pinned,
     ];
 
     pub(crate) const fn label(self) -> &'static str {
@@ -76,14 +89,22 @@ impl Row {
             Self::GivingUp => "5 callers give up at 100 of 150 ms",
             Self::Down => "server down after a good answer",
             Self::Search => "ndots:5, 4 search domains",
+            Self::Order => "1st of 2 knows the names, 130 ms",
+            Self::SearchServfail => "SERVFAIL of one search domain",
+            Self::BrokenFamily => "NXDOMAIN for A, AAAA dropped, ndots:5",
+            Self::NoEdns => "FORMERR to EDNS",
+            Self::Referral => "1st of 2 gives a lame referral",
+            Self::Pinned => "8 names of the hosts file at start",
         }
     }
 
     /// For the cell that has a resolv.conf.
     pub(crate) fn resolv_conf(self) -> String {
         match self {
-            Self::OneServfail => "nameserver 127.0.0.1\nnameserver 127.0.0.2\n".to_owned(),
-            Self::Search => {
+            Self::OneServfail | Self::Order | Self::Referral => {
+                "nameserver 127.0.0.1\nnameserver 127.0.0.2\n".to_owned()
+            }
+            Self::Search | Self::SearchServfail | Self::BrokenFamily => {
                 let domains = DOMAINS.join(" ");
                 format!("nameserver 127.0.0.1\nsearch {domains}\noptions ndots:5\n")
             }
@@ -100,6 +121,12 @@ impl Row {
             Self::GivingUp => giving_up(&server, column, limit).await,
             Self::Down => down(server, column, limit).await,
             Self::Search => search(&server, column, limit).await,
+            Self::Order => rows::order(&server, column, limit).await,
+            Self::SearchServfail => rows::search_servfail(&server, column, limit).await,
+            Self::BrokenFamily => rows::broken_family(&server, column, limit).await,
+            Self::NoEdns => rows::no_edns(&server, column, limit).await,
+            Self::Referral => rows::referral(&server, column, limit).await,
+            Self::Pinned => rows::pinned(&server, column, limit).await,
         }
     }
 }

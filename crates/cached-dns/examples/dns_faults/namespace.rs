@@ -12,13 +12,14 @@ use tokio::time::timeout;
 use tollgate_core::BoxError;
 
 use crate::Row;
+use crate::rows::HOSTS;
 
 /// The argument that makes this program run one cell.
 pub(crate) const CELL: &str = "--getaddrinfo-cell";
 
-/// What the shell does in the new namespaces: `$1` is the resolv.conf, the rest the command.
-const ENTER: &str =
-    "ip link set lo up && mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
+/// What the shell does in the new namespaces: `$1` is the resolv.conf, `$2` the hosts file, the rest the command.
+const ENTER: &str = "ip link set lo up && mount --bind \"$1\" /etc/resolv.conf && \
+     mount --bind \"$2\" /etc/hosts && shift 2 && exec \"$@\"";
 
 /// Runs this program for one cell of the getaddrinfo column, if that can be done here.
 pub(crate) async fn cell(row: Row, limit: Duration) -> String {
@@ -30,7 +31,9 @@ pub(crate) async fn cell(row: Row, limit: Duration) -> String {
 
 async fn run(row: Row, limit: Duration) -> Result<String, BoxError> {
     let name = format!("tollgate-dns-faults-{}-{}", std::process::id(), row as u8);
-    let conf = Scratch(std::env::temp_dir().join(name));
+    let conf = Scratch(std::env::temp_dir().join(&name));
+    let hosts = Scratch(std::env::temp_dir().join(format!("{name}-hosts")));
+    std::fs::write(&hosts.0, HOSTS)?;
     std::fs::write(&conf.0, row.resolv_conf())?;
     let output = Command::new("unshare")
         .args([
@@ -42,7 +45,7 @@ async fn run(row: Row, limit: Duration) -> Result<String, BoxError> {
             ENTER,
             "sh",
         ])
-        .arg(&conf.0)
+        .args([&conf.0, &hosts.0])
         .arg(std::env::current_exe()?)
         .args([CELL, row.label(), &limit.as_secs().to_string()])
         .stdin(Stdio::null())
@@ -53,7 +56,8 @@ async fn run(row: Row, limit: Duration) -> Result<String, BoxError> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-struct Scratch(PathBuf);
+/// A file that is gone with the value.
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Drop for Scratch {
     fn drop(&mut self) {

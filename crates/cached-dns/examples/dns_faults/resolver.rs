@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::Name;
+use hickory_resolver::{Hosts, TokioResolver};
 use hyper_util::client::legacy::connect::dns::GaiResolver;
 use tokio::time::{Instant, timeout};
 use tollgate_cached_dns::{CachedDns, CachedDnsLayer, Freshness, Hickory};
@@ -15,7 +16,7 @@ use tollgate_core::BoxError;
 use tollgate_testing::DnsServer;
 use tower_service::Service;
 
-use crate::namespace;
+use crate::namespace::{self, Scratch};
 
 #[derive(Clone, Copy)]
 pub(crate) enum Column {
@@ -75,6 +76,33 @@ impl Resolver {
             }
         };
         Ok(Self { which, limit })
+    }
+
+    /// With these names in the hosts file, which is the system's in a cell of getaddrinfo.
+    pub(crate) async fn pinned(
+        column: Column,
+        server: &DnsServer,
+        hosts: &str,
+        limit: Duration,
+    ) -> Result<Self, BoxError> {
+        let mut this = Self::new(column, &[server], &[], limit).await?;
+        match &mut this.which {
+            Which::Ours(ours) => {
+                let name = format!("tollgate-dns-faults-{}-hosts", std::process::id());
+                let file = Scratch(std::env::temp_dir().join(name));
+                std::fs::write(&file.0, hosts)?;
+                let backend = Hickory::builder().nameservers([server.addr()]);
+                let backend = backend.hosts_file(Some(file.0.clone())).build()?;
+                *ours = CachedDnsLayer::new().cached(backend);
+            }
+            Which::Hickory(hickory) => {
+                let mut table = Hosts::default();
+                table.read_hosts_conf(hosts.as_bytes())?;
+                hickory.set_hosts(Arc::new(table));
+            }
+            Which::Getaddrinfo(_) => {}
+        }
+        Ok(this)
     }
 
     pub(crate) async fn lookup(&self, name: &str) -> Outcome {

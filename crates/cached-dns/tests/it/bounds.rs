@@ -16,7 +16,7 @@ use crate::common::*;
 
 // Fault 15.
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_names_leave_a_hundred_hot_ones_in_place() {
+async fn eviction_keeps_hot_names_among_ten_thousand() {
     let backend = Backend::steady(millis(0), 300, &["127.0.0.1"]);
     let dns = backend.cached();
     let (mut hot, mut hits) = (0, 0);
@@ -105,7 +105,7 @@ fn what_is_shared_between_threads_can_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_refused_for_want_of_places_gets_an_old_answer_if_there_is_one() {
+async fn an_overloaded_lookup_gets_a_stale_answer() {
     let backend = Backend::new(|name, _| async move {
         if name == "busy.test" {
             std::future::pending::<()>().await;
@@ -122,7 +122,7 @@ async fn who_is_refused_for_want_of_places_gets_an_old_answer_if_there_is_one() 
 
 // Fault 15.
 #[tokio::test(start_paused = true)]
-async fn a_name_that_is_evicted_while_it_is_looked_up_is_answered_all_the_same() {
+async fn a_name_evicted_in_flight_is_answered() {
     let backend = Backend::steady(millis(100), 60, &["127.0.0.1"]);
     let one = NonZeroUsize::MIN;
     let dns = backend.cached_with(|layer| layer.max_names(one));

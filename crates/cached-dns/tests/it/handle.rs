@@ -1,11 +1,11 @@
-//! The cache's other door: changes, refreshes, snapshots.
+//! The handle of a cache: changes, refreshes, snapshots.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use futures_util::FutureExt;
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 use tollgate_cached_dns::{DnsChange, NameState};
 
 use crate::common::*;
@@ -62,7 +62,7 @@ async fn a_name_that_disappears_loses_all_its_addresses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_an_invalidation_what_is_missing_is_gone_at_once() {
+async fn invalidation_makes_missing_addresses_gone_at_once() {
     let which = Arc::new(AtomicUsize::new(1));
     let now = which.clone();
     let backend = Backend::new(move |_, _| {
@@ -86,7 +86,7 @@ async fn after_an_invalidation_what_is_missing_is_gone_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_all_addresses_failed_the_name_is_asked_for_again_once_a_second() {
+async fn failed_addresses_refresh_the_name_once_a_second() {
     let backend = Backend::steady(millis(0), 300, &["10.0.0.1"]);
     let dns = backend.cached();
     let handle = dns.handle();
@@ -101,6 +101,68 @@ async fn when_all_addresses_failed_the_name_is_asked_for_again_once_a_second() {
     assert!(handle.all_failed("a.test"));
     settle().await;
     assert_eq!(backend.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_failed_makes_lookups_await_a_refresh() {
+    let backend = Backend::new(|_, nth| async move {
+        tokio::time::sleep(millis(50)).await;
+        match nth {
+            0 => Ok(answer(300, &["10.0.0.1"])),
+            1 => Ok(answer(300, &["10.0.0.2"])),
+            _ => Err(transient()),
+        }
+    });
+    let dns = backend.cached();
+    lookup(&dns, "a.test").await.unwrap();
+    assert!(dns.handle().all_failed("a.test"));
+    let from = Instant::now();
+    assert_eq!(addrs(&dns, "a.test").await, ["10.0.0.2"]);
+    assert_eq!((from.elapsed(), backend.calls()), (millis(50), 2));
+    // Served at once again; and where the backend fails, the old answer is better than none.
+    assert!(lookup(&dns, "a.test").now_or_never().is_some());
+    advance(secs(1)).await;
+    assert!(dns.handle().all_failed("a.test"));
+    assert_eq!(addrs(&dns, "a.test").await, ["10.0.0.2"]);
+    assert!(lookup(&dns, "a.test").now_or_never().is_some());
+    assert_eq!(backend.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_all_failed_silence_costs_the_stale_wait() {
+    let backend = Backend::new(|_, nth| async move {
+        if nth > 0 {
+            std::future::pending::<()>().await;
+        }
+        Ok(answer(300, &["10.0.0.1"]))
+    });
+    let dns = backend.cached_with(|layer| layer.stale_wait(millis(200)));
+    lookup(&dns, "a.test").await.unwrap();
+    assert!(dns.handle().all_failed("a.test"));
+    let from = Instant::now();
+    assert_eq!(addrs(&dns, "a.test").await, ["10.0.0.1"]);
+    assert_eq!(addrs(&dns, "a.test").await, ["10.0.0.1"]);
+    assert_eq!(from.elapsed(), millis(200), "once, from the query's start");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_failed_reported_by_many_threads_refreshes_once() {
+    let backend = Backend::steady(millis(0), 300, &["10.0.0.1"]);
+    let dns = backend.cached();
+    lookup(&dns, "a.test").await.unwrap();
+    let (handle, runtime) = (dns.handle(), tokio::runtime::Handle::current());
+    let refreshed = std::thread::scope(|scope| {
+        let report = || {
+            let _entered = runtime.enter();
+            (0..1_000).filter(|_| handle.all_failed("a.test")).count()
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(report)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum::<usize>()
+    });
+    assert_eq!(refreshed, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,7 +215,7 @@ async fn a_snapshot_tells_how_each_name_stands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_in_use_is_kept_fresh_without_being_looked_up() {
+async fn keep_fresh_refreshes_a_name_without_lookups() {
     let backend = Backend::new(|name, nth| async move {
         match (name.as_str(), nth) {
             ("gone.test", _) => Err(not_found(None)),

@@ -8,7 +8,7 @@ use crate::common::*;
 
 // Fault 23.
 #[test]
-fn a_hit_allocates_nothing_and_is_ready_at_once() {
+fn a_cache_hit_allocates_nothing_and_never_waits() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

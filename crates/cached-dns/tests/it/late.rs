@@ -32,7 +32,7 @@ fn partial(whole: &'static [&'static str]) -> Backend {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cold_and_cached_lookups_of_a_part_hear_of_the_whole_when_it_comes() {
+async fn cold_and_cached_lookups_get_the_late_family() {
     let backend = partial(&["::1", "127.0.0.1"]);
     let dns = backend.cached();
     let from = Instant::now();
@@ -58,7 +58,7 @@ async fn cold_and_cached_lookups_of_a_part_hear_of_the_whole_when_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_that_does_not_come_ends_the_wait_and_is_not_announced_again() {
+async fn a_lost_late_family_ends_the_wait() {
     let dns = partial(&[]).cached();
     let (_, late) = dial(&dns).await;
     let from = Instant::now();
@@ -70,7 +70,7 @@ async fn a_rest_that_does_not_come_ends_the_wait_and_is_not_announced_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_whole_reaches_who_waits_although_the_name_was_invalidated() {
+async fn waiters_get_the_late_family_despite_invalidation() {
     let dns = partial(&["127.0.0.1", "::1"]).cached();
     let (_, late) = dial(&dns).await;
     dns.handle().invalidate("a.test");
@@ -79,7 +79,7 @@ async fn the_whole_reaches_who_waits_although_the_name_was_invalidated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_for_the_same_rest_are_spread_over_its_addresses() {
+async fn late_answers_rotate_among_their_waiters() {
     let dns = partial(&["::1", "::2", "127.0.0.1"]).cached();
     let (_, one) = dial(&dns).await;
     let (_, two) = dial(&dns).await;
@@ -89,7 +89,7 @@ async fn those_who_wait_for_the_same_rest_are_spread_over_its_addresses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_listen_is_told_nothing_and_a_whole_answer_has_no_rest() {
+async fn a_whole_answer_announces_no_late_addresses() {
     let dns = partial(&["::1", "127.0.0.1"]).cached();
     assert_eq!(addrs(&dns, "a.test").await, ["127.0.0.1"]);
     let dns = Backend::steady(millis(5), 60, &["127.0.0.1"]).cached();

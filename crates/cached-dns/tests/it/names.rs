@@ -1,17 +1,18 @@
 //! Which names reach which backend, and who watches.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::time::advance;
 use tollgate_cached_dns::{Answer, CachedDnsLayer, LookupErrorKind, StaticHosts};
-use tollgate_core::{Event, Observer};
+use tollgate_core::Event;
+use tollgate_testing::Recorder;
 
 use crate::common::*;
 
 // Fault 19.
 #[tokio::test(start_paused = true)]
-async fn the_case_of_a_name_does_not_matter_and_its_trailing_dot_does() {
+async fn lookups_ignore_case_but_not_the_trailing_dot() {
     let backend = Backend::steady(millis(0), 60, &["127.0.0.1"]);
     let dns = backend.cached();
     for name in ["API.Example.com", "api.example.com", "aPI.example.COM"] {
@@ -23,7 +24,7 @@ async fn the_case_of_a_name_does_not_matter_and_its_trailing_dot_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_that_need_no_backend_do_not_reach_it() {
+async fn literals_localhost_and_invalid_names_skip_the_backend() {
     let backend = Backend::steady(millis(0), 60, &["127.0.0.9"]);
     let dns = backend.cached();
     assert_eq!(addrs(&dns, "127.0.0.1").await, ["127.0.0.1"]);
@@ -40,7 +41,7 @@ async fn names_that_need_no_backend_do_not_reach_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_resolver_of_hyper_util_s_kind_is_a_backend() {
+async fn any_hyper_util_resolver_is_a_backend() {
     let iterator = tower::service_fn(|_name| async {
         Ok::<_, std::convert::Infallible>(std::iter::once(addr("127.0.0.1")))
     });
@@ -59,7 +60,7 @@ async fn any_resolver_of_hyper_util_s_kind_is_a_backend() {
 
 // Fault 18, the part that needs no hosts file.
 #[tokio::test(start_paused = true)]
-async fn an_override_answers_both_families_and_nothing_is_asked() {
+async fn an_override_answers_without_asking_the_backend() {
     let backend = Backend::steady(millis(0), 60, &["2001:db8::9"]);
     let hosts = StaticHosts::new()
         .host("pinned.test", [IpAddr::from([10, 1, 1, 1])])
@@ -90,25 +91,19 @@ async fn a_table_can_be_the_backend() {
     assert!(lookup(&dns, "b.test").await.unwrap_err().is_not_found());
 }
 
-/// Writes down what it sees.
-#[derive(Default)]
-struct Log(Mutex<Vec<String>>);
-
-impl Observer for Log {
-    fn on_event(&self, event: &Event<'_>) {
-        let line = match event {
+/// Records the cache's answers and the resolver's.
+fn log() -> Arc<Recorder<String>> {
+    Recorder::new(|event| {
+        Some(match *event {
             Event::DnsCache { name, result } => format!("{name} {result}"),
             Event::DnsLookup {
                 name,
                 elapsed,
                 error,
-            } => {
-                format!("{name} {} in {elapsed:?}", error.unwrap_or("answered"))
-            }
-            other => format!("{other:?}"),
-        };
-        self.0.lock().unwrap().push(line);
-    }
+            } => format!("{name} {} in {elapsed:?}", error.unwrap_or("answered")),
+            ref other => format!("{other:?}"),
+        })
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,16 +115,15 @@ async fn an_observer_sees_each_lookup_and_each_query() {
             _ => Err(not_found(None)),
         }
     });
-    let log = Arc::new(Log::default());
+    let log = log();
     let dns = backend.cached_with(|layer| layer.observer(log.clone()));
     for name in ["a.test", "a.test", "b.test", "b.test"] {
         drop(lookup(&dns, name).await);
     }
     advance(secs(61)).await;
     drop(lookup(&dns, "a.test").await);
-    let seen = log.0.lock().unwrap().clone();
     assert_eq!(
-        seen,
+        log.take(),
         [
             "a.test miss",
             "a.test answered in 5ms",
@@ -143,7 +137,22 @@ async fn an_observer_sees_each_lookup_and_each_query() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_past_the_ttl_is_seen_once_whatever_becomes_of_it() {
+async fn a_panicking_observer_breaks_no_lookup() {
+    let backend = Backend::steady(millis(5), 60, &["127.0.0.1"]);
+    let panics = Recorder::<()>::new(|event| panic!("of the test: {event:?}"));
+    let dns = backend.cached_with(|layer| layer.observer(panics));
+    // A miss, a hit, and an old answer that is served while a query begins.
+    for _ in 0..2 {
+        lookup(&dns, "a.test").await.unwrap();
+    }
+    advance(secs(61)).await;
+    lookup(&dns, "a.test").await.unwrap();
+    tokio::time::sleep(millis(5)).await;
+    assert_eq!(backend.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_sees_one_miss_past_the_ttl() {
     let backend = Backend::new(|_, nth| async move {
         match nth {
             0 | 1 => Ok(answer(60, &["127.0.0.1"])),
@@ -151,19 +160,19 @@ async fn a_question_past_the_ttl_is_seen_once_whatever_becomes_of_it() {
             _ => std::future::pending().await,
         }
     });
-    let log = Arc::new(Log::default());
+    let log = log();
     let dns = backend.cached_with(|layer| layer.observer(log.clone()));
     drop(lookup(&dns, "a.test").await);
     let seen = async |leaves: bool| {
         advance(secs(120)).await;
-        log.0.lock().unwrap().clear();
+        log.take();
         let asked = lookup(&dns, "a.test");
         if leaves {
             drop(tokio::time::timeout(millis(1), asked).await);
         } else {
             drop(asked.await);
         }
-        let mut seen = log.0.lock().unwrap().clone();
+        let mut seen = log.take();
         seen.retain(|line| !line.contains(" in "));
         seen
     };
@@ -174,20 +183,19 @@ async fn a_question_past_the_ttl_is_seen_once_whatever_becomes_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_leaves_before_the_old_answer_was_due_counts_as_a_miss() {
+async fn a_lookup_cancelled_before_stale_counts_as_miss() {
     let backend = Backend::new(|_, nth| async move {
         if nth > 0 {
             std::future::pending::<()>().await;
         }
         Ok(answer(60, &["127.0.0.1"]))
     });
-    let log = Arc::new(Log::default());
+    let log = log();
     let dns = backend.cached_with(|layer| layer.observer(log.clone()));
     drop(lookup(&dns, "a.test").await);
     advance(secs(120)).await;
-    log.0.lock().unwrap().clear();
+    log.take();
     drop(tokio::time::timeout(millis(499), lookup(&dns, "a.test")).await);
     drop(lookup(&dns, "a.test").await);
-    let seen = log.0.lock().unwrap().clone();
-    assert_eq!(seen, ["a.test miss", "a.test stale"]);
+    assert_eq!(log.take(), ["a.test miss", "a.test stale"]);
 }

@@ -31,7 +31,7 @@ async fn eight_addresses_are_first_equally_often() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_family_rotates_by_itself_and_the_first_stays_first() {
+async fn families_rotate_apart_and_keep_their_order() {
     let dns = Backend::steady(
         millis(0),
         60,
@@ -51,7 +51,7 @@ async fn each_family_rotates_by_itself_and_the_first_stays_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_resolved_leaves_the_order_alone_and_random_does_not() {
+async fn as_resolved_keeps_order_and_random_varies() {
     let backend = Backend::steady(millis(0), 60, EIGHT);
     let dns = backend.cached_with(|layer| layer.rotation(Rotation::AsResolved));
     for _ in 0..3 {
@@ -74,7 +74,7 @@ async fn as_resolved_leaves_the_order_alone_and_random_does_not() {
 
 // Fault 20.
 #[tokio::test(start_paused = true)]
-async fn a_dead_address_comes_last_until_it_works_and_is_never_left_out() {
+async fn a_dead_address_is_demoted_but_never_dropped() {
     let dns = Backend::steady(millis(0), 60, &["10.0.0.1", "10.0.0.2"]).cached();
     let handle = dns.handle();
     let (one, two): (SocketAddr, SocketAddr) = (
@@ -99,7 +99,7 @@ async fn a_dead_address_comes_last_until_it_works_and_is_never_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_the_address_s_fault_does_not_demote_it() {
+async fn failures_of_other_causes_demote_no_address() {
     let dns = Backend::steady(millis(0), 60, &["10.0.0.1", "10.0.0.2"]).cached();
     let handle = dns.handle();
     for kind in [
@@ -116,7 +116,7 @@ async fn what_is_not_the_address_s_fault_does_not_demote_it() {
 
 // Fault 7.
 #[tokio::test(start_paused = true)]
-async fn the_same_addresses_in_another_order_keep_the_rotation() {
+async fn reordered_answers_do_not_reset_the_rotation() {
     let backend = Backend::new(|_, nth| async move {
         Ok(answer(
             10,

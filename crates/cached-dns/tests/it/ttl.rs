@@ -37,7 +37,7 @@ async fn not_found_replaces_an_older_answer_at_once() {
 
 // Fault 8.
 #[tokio::test(start_paused = true)]
-async fn a_ttl_of_zero_is_a_second_and_a_huge_one_five_minutes() {
+async fn the_ttl_is_clamped_at_both_ends() {
     for (ttl, fresh) in [(0, 1), (1, 1), (1 << 31, 300), (301, 300), (u64::MAX, 300)] {
         let backend = Backend::steady(millis(0), ttl, &["127.0.0.1"]);
         let dns =
@@ -54,7 +54,7 @@ async fn a_ttl_of_zero_is_a_second_and_a_huge_one_five_minutes() {
 
 // Fault 8.
 #[test]
-fn a_minimum_above_its_maximum_is_an_error_where_it_is_said() {
+fn ttl_bounds_in_reverse_are_an_error() {
     let layer = CachedDnsLayer::new();
     let error = layer.clone().ttl_bounds(secs(2), secs(1)).unwrap_err();
     assert_eq!(
@@ -78,7 +78,7 @@ async fn a_maximum_below_the_minimum_brings_it_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_without_a_ttl_is_fresh_for_the_fixed_one() {
+async fn an_answer_without_ttl_uses_fixed_ttl() {
     let dns = Backend::new(|_, _| async { Ok(Answer::new([addr("127.0.0.1")])) });
     let cached = dns.cached_with(|layer| layer.fixed_ttl(secs(7)).refresh_at(100));
     addrs(&cached, "a.test").await;
@@ -89,7 +89,7 @@ async fn an_answer_without_a_ttl_is_fresh_for_the_fixed_one() {
 
 // Fault 9, told by the backend.
 #[tokio::test(start_paused = true)]
-async fn not_found_holds_as_long_as_it_says_within_bounds() {
+async fn not_found_keeps_its_negative_ttl_within_bounds() {
     for (says, holds) in [
         (None, 5),
         (Some(secs(0)), 1),
@@ -117,7 +117,7 @@ async fn an_answer_without_addresses_is_not_found() {
 
 // Fault 10.
 #[tokio::test(start_paused = true)]
-async fn failures_are_asked_again_after_1_2_4_seconds_up_to_30() {
+async fn failure_back_off_doubles_to_thirty_seconds() {
     let backend = Backend::new(|_, _| async { Err(transient()) });
     let dns = backend.cached();
     let start = Instant::now();
@@ -156,7 +156,7 @@ async fn a_success_resets_the_back_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn jitter_only_shortens_and_by_no_more_than_a_tenth() {
+async fn jitter_shortens_ttl_by_at_most_a_tenth() {
     let mut lifetimes = Vec::new();
     let backend = Backend::steady(millis(0), 100, &["127.0.0.1"]);
     let dns = backend.cached_with(|layer| layer.jitter(true));

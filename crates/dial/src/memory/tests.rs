@@ -13,7 +13,7 @@ fn won(addr: SocketAddr) -> Attempt {
 }
 
 #[test]
-fn hosts_are_bounded_and_make_room_when_their_time_is_over() {
+fn remembered_hosts_are_bounded_and_expire() {
     let (memory, now) = (Memory::default(), Instant::now());
     let dial = [lost(addr(1)), won(addr(2))];
     for n in 0..2 * MAX_HOSTS {
@@ -25,7 +25,7 @@ fn hosts_are_bounded_and_make_room_when_their_time_is_over() {
 }
 
 #[test]
-fn losers_of_one_host_are_bounded_and_forgotten_once_they_left_the_answer() {
+fn remembered_losing_addresses_are_bounded() {
     let (memory, now) = (Memory::default(), Instant::now());
     for n in 1..=500 {
         memory.won("host", &[lost(addr(n)), won(addr(1000))], now);
@@ -36,7 +36,7 @@ fn losers_of_one_host_are_bounded_and_forgotten_once_they_left_the_answer() {
 }
 
 #[test]
-fn one_loser_at_a_time_is_given_another_chance() {
+fn losing_addresses_are_retried_one_at_a_time() {
     let (memory, now) = (Memory::default(), Instant::now());
     memory.won("host", &[lost(addr(1)), lost(addr(2)), won(addr(3))], now);
     let answer = || vec![addr(1), addr(2), addr(3)];
@@ -60,7 +60,7 @@ fn one_loser_at_a_time_is_given_another_chance() {
 }
 
 #[test]
-fn what_this_machine_lacks_is_not_held_against_an_address() {
+fn exhausted_ports_are_not_held_against_addresses() {
     let (memory, now) = (Memory::default(), Instant::now());
     let exhausted = AttemptOutcome::Failed(ConnectErrorKind::PortsExhausted);
     let attempt = Attempt::started(addr(1), Duration::ZERO).ended(exhausted);

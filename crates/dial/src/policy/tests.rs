@@ -1,10 +1,10 @@
 use super::*;
 
-fn ip(text: &str) -> IpAddr {
+pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn net(text: &str) -> IpNet {
+pub(super) fn net(text: &str) -> IpNet {
     text.parse().unwrap()
 }
 
@@ -86,7 +86,7 @@ fn addresses_are_looked_into() {
 }
 
 #[test]
-fn an_allowed_net_opens_the_start_and_a_denied_one_closes_it_again() {
+fn a_denied_net_overrules_an_allowed_one() {
     let policy = AddrPolicy::public_only()
         .allow(net("10.20.0.0/16"))
         .deny(net("10.20.9.0/24"));
@@ -101,7 +101,7 @@ fn an_allowed_net_opens_the_start_and_a_denied_one_closes_it_again() {
 }
 
 #[test]
-fn allowing_a_tunnel_does_not_allow_what_it_carries() {
+fn an_allowed_tunnel_keeps_embedded_addresses_forbidden() {
     let policy = AddrPolicy::public_only().allow(net("2002::/16"));
     assert!(policy.permits(ip("2002:101:101::1")));
     assert!(!policy.permits(ip("2002:a00:1::1")));

@@ -80,7 +80,7 @@ impl Service<Name> for Answers {
     }
 }
 
-/// What a scripted address does.
+/// The behaviour of a scripted address.
 #[derive(Clone, Debug)]
 pub(crate) enum Does {
     Connects { after: Duration },
@@ -125,14 +125,14 @@ impl Mock {
         self.0.lock().unwrap().script.insert(addr, does);
     }
 
-    /// Who was started, how many milliseconds after `from`.
+    /// The addresses that were started, with the milliseconds after `from`.
     pub(crate) fn starts(&self, from: Instant) -> Vec<(SocketAddr, u128)> {
         let state = self.0.lock().unwrap();
         let since = |at: &Instant| (*at - from).as_millis();
         state.starts.iter().map(|(a, at)| (*a, since(at))).collect()
     }
 
-    /// Who was started since the last call, in order.
+    /// The addresses that were started since the last call, in order.
     pub(crate) fn take_started(&self) -> Vec<SocketAddr> {
         let starts = std::mem::take(&mut self.0.lock().unwrap().starts);
         starts.into_iter().map(|(addr, _)| addr).collect()
@@ -197,7 +197,7 @@ async fn nap(length: Duration) {
     }
 }
 
-/// What a scripted attempt makes: just the address it was for.
+/// The connection of a scripted attempt: just the address it was for.
 #[derive(Debug)]
 pub(crate) struct MockIo(pub(crate) SocketAddr);
 

@@ -1,8 +1,8 @@
 //! The connect budget, on a clock that stands still.
 
 use tokio::time::Instant;
-use tollgate_core::{Phase, error::find};
-use tollgate_keep_alive::{KeepAliveErrorKind, OpenTimedOut};
+use tollgate_core::{ConnectTimedOut, Phase, error::find};
+use tollgate_keep_alive::KeepAliveErrorKind;
 use tollgate_testing::io::Plan;
 use tollgate_testing::{Reply, Upstream};
 
@@ -11,7 +11,7 @@ use super::*;
 /// A budget that began anew for the preface would end later, one that ended with the connector's part
 /// not at all.
 #[tokio::test(start_paused = true)]
-async fn the_preface_has_what_the_connector_has_left_of_the_budget() {
+async fn the_preface_has_the_rest_of_connect_timeout() {
     const LIMIT: Duration = Duration::from_millis(136);
     for part in [0, 100, 135].map(Duration::from_millis) {
         let silent = Upstream::builder().on_accept(|_| Reply::never());
@@ -24,8 +24,9 @@ async fn the_preface_has_what_the_connector_has_left_of_the_budget() {
         let error = support::get(&pool, &upstream.uri("/")).await.unwrap_err();
         assert_eq!(since.elapsed(), LIMIT, "with {part:?} in the connector");
         assert_eq!(error.kind(), KeepAliveErrorKind::Connect);
-        let late = find::<OpenTimedOut>(&error).unwrap();
+        let late = find::<ConnectTimedOut>(&error).unwrap();
         assert_eq!((late.phase(), late.elapsed()), (Phase::Preface, LIMIT));
+        assert_eq!(late.total(), LIMIT);
         until(|| connector.stats().live == 0).await;
     }
 }

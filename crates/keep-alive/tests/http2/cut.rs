@@ -7,7 +7,7 @@ use super::*;
 /// The cut looks from above as if the peer had closed: the request was once sent again, to a pool that
 /// takes none, and its error said that nothing had been sent.
 #[tokio::test]
-async fn what_a_pool_cuts_at_its_end_is_not_sent_again() {
+async fn a_call_cut_by_close_is_not_retried() {
     let stack = Stack::new(None, &streams(4, 100)).await;
     let first = stack.calls(1);
     until(|| stack.peer.answer_all() == 1).await;

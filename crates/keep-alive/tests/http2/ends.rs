@@ -9,7 +9,7 @@ use super::peer::INTERNAL_ERROR;
 use super::*;
 
 #[tokio::test]
-async fn what_a_goaway_leaves_out_is_sent_again_and_the_rest_is_answered_where_it_is() {
+async fn goaway_retries_only_unprocessed_streams() {
     let stack = Stack::new(None, &streams(4, 100)).await;
     let calls = stack.calls(10);
     until(|| stack.peer.open() == [10]).await;
@@ -36,7 +36,7 @@ async fn what_a_goaway_leaves_out_is_sent_again_and_the_rest_is_answered_where_i
 }
 
 #[tokio::test]
-async fn a_post_that_was_processed_is_never_sent_again_and_one_that_was_not_is() {
+async fn only_an_unprocessed_post_is_retried() {
     let stack = Stack::new(None, &streams(4, 100)).await;
     let post = || {
         let body = Full::new(Bytes::from("x"));
@@ -56,7 +56,7 @@ async fn a_post_that_was_processed_is_never_sent_again_and_one_that_was_not_is()
 }
 
 #[tokio::test]
-async fn a_body_that_is_longer_than_what_is_kept_is_not_sent_again() {
+async fn bodies_too_long_to_keep_are_not_retried() {
     let stack = Stack::new(None, &streams(4, 100)).await;
     let post = |bytes| {
         let body = Full::new(Bytes::from(vec![b'x'; bytes]));
@@ -74,7 +74,7 @@ async fn a_body_that_is_longer_than_what_is_kept_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_again_where_no_retry_is_asked_for() {
+async fn a_no_retry_request_is_sent_once() {
     let stack = Stack::new(None, &streams(4, 100)).await;
     stack.peer.refuse(1);
     let mut request = support::request("GET", &stack.uri);
@@ -87,7 +87,7 @@ async fn nothing_is_sent_again_where_no_retry_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_stream_is_leased_until_its_request_has_ended_too() {
+async fn a_stream_is_leased_until_its_upload_ends() {
     let stack = Stack::new(None, &streams(1, 1)).await;
     stack.peer.answer_at_once();
     let (mut more, body) = http_body_util::Channel::<Bytes>::new(1);
@@ -106,7 +106,7 @@ async fn a_stream_is_leased_until_its_request_has_ended_too() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_dropped_ends_the_upload_too() {
+async fn dropping_the_answer_ends_the_upload_too() {
     let stack = Stack::new(None, &streams(1, 1)).await;
     let (_more, body) = http_body_util::Channel::<Bytes>::new(1);
     let upload = Request::post(&stack.uri).body(body).unwrap();
@@ -121,7 +121,7 @@ async fn an_answer_that_is_dropped_ends_the_upload_too() {
 }
 
 #[tokio::test]
-async fn a_refused_stream_is_sent_again_and_so_is_a_post_without_a_body() {
+async fn refused_stream_retries_even_an_empty_post() {
     let stack = Stack::new(None, &streams(4, 100)).await;
     stack.peer.answer_at_once();
     all_ok(stack.calls(1)).await;
@@ -162,7 +162,7 @@ async fn a_stream_that_is_reset_leaves_the_others() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_dropped_resets_its_stream_and_nothing_else() {
+async fn dropping_a_body_resets_only_its_stream() {
     let stack = Stack::new(None, &streams(4, 100)).await;
     let (uri, pool) = (stack.uri.clone(), stack.pool.clone());
     let unread = tokio::spawn(async move { support::get(&pool, &uri).await });
@@ -186,7 +186,7 @@ async fn a_body_that_is_dropped_resets_its_stream_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_peer_that_falls_silent_is_found_by_a_ping() {
+async fn a_ping_finds_a_silent_peer() {
     let options = Http2Options::new()
         .ping_interval(Some(Duration::from_millis(200)))
         .ping_timeout(Duration::from_millis(200));
@@ -207,7 +207,7 @@ async fn a_peer_that_falls_silent_is_found_by_a_ping() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_speak_http2_fails_the_dial_and_says_so() {
+async fn a_peer_without_http2_fails_the_dial() {
     let upstream = tollgate_testing::Upstream::start(|_| tollgate_testing::Reply::ok("")).await;
     let connector = Connector::tcp(upstream.addr()).connected(|| Connected::new().negotiated_h2());
     let pool = cap(4).layer(connector.clone());

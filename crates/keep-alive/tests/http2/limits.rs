@@ -1,54 +1,43 @@
 //! The cap that an observer is told of is the one that holds, and nothing of it is left in the end.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use tollgate_core::{Event, Observer};
+use tollgate_core::Event;
 use tollgate_keep_alive::Protocol;
-use tollgate_testing::{Reply, Upstream};
+use tollgate_testing::{Recorder, Reply, Upstream};
 
 use super::*;
 
-/// A gauge of the limits of all origins, as a sum of changes, and the changes.
-#[derive(Default)]
-struct Gauge(Mutex<Vec<(usize, usize)>>);
-
-impl Observer for Gauge {
-    fn on_event(&self, event: &Event<'_>) {
-        if let Event::LimitChanged { from, to, .. } = *event {
-            self.0.lock().unwrap().push((from, to));
-        }
-    }
+/// The changes of the limits of all origins.
+fn changes() -> Arc<Recorder<(usize, usize)>> {
+    Recorder::new(|event| match *event {
+        Event::LimitChanged { from, to, .. } => Some((from, to)),
+        _ => None,
+    })
 }
 
-impl Gauge {
-    fn changes(&self) -> Vec<(usize, usize)> {
-        self.0.lock().unwrap().clone()
-    }
-
-    fn value(&self) -> i64 {
-        let signed = |n| i64::try_from(n).unwrap();
-        let steps = self.changes();
-        steps
-            .iter()
-            .map(|(from, to)| signed(*to) - signed(*from))
-            .sum()
-    }
+/// A gauge, as the sum of its changes.
+fn value(changes: &Recorder<(usize, usize)>) -> usize {
+    changes
+        .seen()
+        .iter()
+        .fold(0, |sum, (from, to)| sum + to - from)
 }
 
 struct Watched {
     pool: KeepAlive,
     uri: Uri,
-    gauge: Arc<Gauge>,
+    changes: Arc<Recorder<(usize, usize)>>,
 }
 
 impl Watched {
     fn new(layer: KeepAliveLayer, connector: Connector, uri: &Uri) -> Self {
-        let gauge = Arc::new(Gauge::default());
-        let layer = layer.observer(gauge.clone());
+        let changes = changes();
+        let layer = layer.observer(changes.clone());
         Self {
             pool: layer.layer(connector),
             uri: uri.clone(),
-            gauge,
+            changes,
         }
     }
 
@@ -56,7 +45,7 @@ impl Watched {
     fn limit(&self) -> usize {
         let origin: Origin = self.uri.to_string().parse().unwrap();
         let limit = self.pool.stats(&origin).unwrap().limit.unwrap();
-        assert_eq!(usize::try_from(self.gauge.value()), Ok(limit));
+        assert_eq!(value(&self.changes), limit);
         limit
     }
 
@@ -81,15 +70,15 @@ impl Watched {
 
     /// Lets go of it all; the changes that were told.
     async fn end(self) -> Vec<(usize, usize)> {
-        let Self { pool, gauge, .. } = self;
+        let Self { pool, changes, .. } = self;
         drop(pool);
-        until(|| gauge.value() == 0).await;
-        gauge.changes()
+        until(|| value(&changes) == 0).await;
+        changes.take()
     }
 }
 
 #[tokio::test]
-async fn the_limit_of_http1_is_the_one_asked_for() {
+async fn an_http1_limit_is_the_configured_one() {
     let upstream = Upstream::start(|_| Reply::ok("ok")).await;
     let connector = Connector::tcp(upstream.addr());
     let watched = Watched::new(cap(128), connector, &upstream.uri("/"));
@@ -100,7 +89,7 @@ async fn the_limit_of_http1_is_the_one_asked_for() {
 }
 
 #[tokio::test]
-async fn the_limit_follows_the_protocol_that_was_agreed_on() {
+async fn the_limit_follows_the_negotiated_protocol() {
     let peer = Peer::start(None).await;
     peer.answer_at_once();
     let connector = Connector::tcp(peer.addr).connected(|| Connected::new().negotiated_h2());
@@ -114,7 +103,7 @@ async fn the_limit_follows_the_protocol_that_was_agreed_on() {
 
 /// It was once told as 128, although 4 was what held from the start.
 #[tokio::test]
-async fn the_limit_of_a_protocol_that_is_known_is_told_from_the_start() {
+async fn a_known_protocols_limit_holds_from_the_start() {
     let peer = Peer::start(None).await;
     peer.answer_at_once();
     let connector = Connector::tcp(peer.addr);
@@ -126,31 +115,31 @@ async fn the_limit_of_a_protocol_that_is_known_is_told_from_the_start() {
     assert_eq!(told, [(0, 4), (4, 2), (2, 4), (4, 0)]);
 }
 
-/// Connections within the cap, as an observer counts them, and the most that there ever were.
-#[derive(Default)]
-struct Running(Mutex<(i64, i64)>);
+/// The steps of the number of connections within the cap.
+fn steps() -> Arc<Recorder<i64>> {
+    let signed = |n| i64::try_from(n).unwrap();
+    Recorder::new(move |event| match *event {
+        Event::Opened { .. } => Some(1),
+        Event::Closed { .. } => Some(-1),
+        Event::DrainingChanged { from, to, .. } => Some(signed(from) - signed(to)),
+        _ => None,
+    })
+}
 
-impl Observer for Running {
-    fn on_event(&self, event: &Event<'_>) {
-        let signed = |n| i64::try_from(n).unwrap();
-        let step = match *event {
-            Event::Opened { .. } => 1,
-            Event::Closed { .. } => -1,
-            Event::DrainingChanged { from, to, .. } => signed(from) - signed(to),
-            _ => return,
-        };
-        let (now, most) = &mut *self.0.lock().unwrap();
-        *now += step;
-        *most = (*most).max(*now);
-    }
+/// The number now, and the most that there ever was.
+fn running(steps: &Recorder<i64>) -> (i64, i64) {
+    let steps = steps.seen();
+    steps.iter().fold((0, 0), |(now, most), step| {
+        (now + step, most.max(now + step))
+    })
 }
 
 /// One that had carried as many requests as it may was once told as draining only when maintenance
 /// looked, which it does for every dial, or much later.
 #[tokio::test]
-async fn a_connection_drains_for_an_observer_as_soon_as_it_takes_no_more() {
-    let running = Arc::new(Running::default());
-    let layer = streams(1, 100).observer(running.clone());
+async fn draining_is_observed_at_the_last_lease() {
+    let steps = steps();
+    let layer = streams(1, 100).observer(steps.clone());
     let layer = layer.max_requests_per_connection(3.try_into().unwrap());
     let stack = Stack::new(None, &layer).await;
     let first = stack.calls(1);
@@ -159,18 +148,18 @@ async fn a_connection_drains_for_an_observer_as_soon_as_it_takes_no_more() {
     let mut calls = stack.calls(2);
     until(|| stack.peer.open() == [2]).await;
     assert_eq!(stack.stats().draining, 1);
-    assert_eq!(*running.0.lock().unwrap(), (0, 1), "told as it is");
+    assert_eq!(running(&steps), (0, 1), "told as it is");
     calls.extend(stack.calls(2));
     until(|| stack.peer.open() == [2, 2]).await;
     let stats = stack.stats();
     assert_eq!((stats.open, stats.draining, stats.limit), (1, 1, Some(1)));
-    assert_eq!(*running.0.lock().unwrap(), (1, 1), "never above the limit");
+    assert_eq!(running(&steps), (1, 1), "never above the limit");
     stack.peer.answer_all();
     all_ok(calls).await;
     until(|| stack.connector.stats().live == 1).await;
     let Stack { pool, .. } = stack;
     drop(pool);
-    until(|| running.0.lock().unwrap().0 == 0).await;
+    until(|| running(&steps).0 == 0).await;
 }
 
 /// Its message once named the cap that the pool had begun with.

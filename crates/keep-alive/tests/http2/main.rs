@@ -1,16 +1,23 @@
 //! HTTP/2: many requests on one connection, as many as the peer allows, and its ways to end.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod answered;
+mod cancelled;
 mod carried;
 mod clocks;
 mod cut;
 mod ends;
 mod limits;
+mod long_streams;
+mod losses;
+mod memory;
 mod peer;
+mod pings;
 mod reasons;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+mod windows;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -64,7 +71,7 @@ impl Stack {
 fn streams(connections: usize, streams: usize) -> KeepAliveLayer {
     let n = |n| NonZeroUsize::new(n).unwrap();
     let options = Http2Options::new()
-        .max_connections_per_origin(n(connections))
+        .max_http2_connections(n(connections))
         .max_streams_per_connection(n(streams));
     cap(128).http2(options)
 }

@@ -1,28 +1,23 @@
 //! An HTTP/2 server down to its frames: what it allows, answers, refuses and keeps to itself is said
 //! by the test.
 
-use std::collections::BTreeSet;
+mod connection;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::Instant;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const MAX_CONCURRENT_STREAMS: u8 = 3;
+use self::connection::{
+    Connection, DATA, END_HEADERS, GOAWAY, HEADERS, MAX_CONCURRENT_STREAMS, RST_STREAM, SETTINGS,
+};
 
 const NO_ERROR: u32 = 0;
-pub(crate) const REFUSED_STREAM: u32 = 7;
 pub(crate) const INTERNAL_ERROR: u32 = 2;
+pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// A server that holds every request until it is told to answer.
 #[derive(Clone)]
@@ -32,36 +27,40 @@ pub(crate) struct Peer {
 }
 
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing that tests ask for"
+)]
 struct State {
     allowed: Option<u32>,
     answers_at_once: bool,
     silent: bool,
+    answers_late: bool,
+    calm: bool,
+    leaves: bool,
     refuse: usize,
     requests: usize,
-    resets: usize,
     connections: Vec<Connection>,
 }
 
-struct Connection {
-    out: UnboundedSender<Vec<u8>>,
-    open: BTreeSet<u32>,
-    peak: usize,
-    last: u32,
-}
-
 impl Peer {
-    /// Listens; allows `allowed` streams on each connection, `None` for as many as one likes.
-    pub(crate) async fn start(allowed: Option<u32>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
+    /// Allows `allowed` streams on each connection, `None` for as many as one likes. Is to be given
+    /// its connections.
+    pub(crate) fn new(addr: SocketAddr, allowed: Option<u32>) -> Self {
         let state = State {
             allowed,
             ..State::default()
         };
-        let peer = Self {
+        Self {
             addr,
             state: Arc::new(Mutex::new(state)),
-        };
+        }
+    }
+
+    /// Listens.
+    pub(crate) async fn start(allowed: Option<u32>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = Self::new(listener.local_addr().unwrap(), allowed);
         let serving = peer.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -87,7 +86,24 @@ impl Peer {
 
     /// Streams that the client has reset.
     pub(crate) fn resets(&self) -> usize {
-        self.state().resets
+        self.state().connections.iter().map(|one| one.resets).sum()
+    }
+
+    /// The most that were reset on one connection.
+    pub(crate) fn most_resets(&self) -> usize {
+        let state = self.state();
+        let resets = state.connections.iter().map(|one| one.resets);
+        resets.max().unwrap_or(0)
+    }
+
+    /// When a connection was pinged.
+    pub(crate) fn pings(&self, connection: usize) -> Vec<Instant> {
+        self.state().connections[connection].pings.clone()
+    }
+
+    /// Whether the client said GOAWAY on a connection.
+    pub(crate) fn was_told_goodbye(&self, connection: usize) -> bool {
+        self.state().connections[connection].goodbye
     }
 
     /// Requests that were received and not answered, by connection.
@@ -111,9 +127,43 @@ impl Peer {
         self.state().answers_at_once = true;
     }
 
+    /// Holds what comes from now on.
+    pub(crate) fn hold(&self) {
+        self.state().answers_at_once = false;
+    }
+
+    /// Answers what was reset.
+    pub(crate) fn answer_cancelled(&self) {
+        for connection in &mut self.state().connections {
+            for id in std::mem::take(&mut connection.late) {
+                connection.answer(id);
+            }
+        }
+    }
+
     /// From now on nothing is answered, not even a ping.
     pub(crate) fn fall_silent(&self) {
         self.state().silent = true;
+    }
+
+    /// From now on nothing is answered on one connection, not even a ping.
+    pub(crate) fn fall_silent_on(&self, connection: usize) {
+        self.state().connections[connection].silent = true;
+    }
+
+    /// Streams that are reset are answered all the same with the others: the answer was on its way.
+    pub(crate) fn answer_late(&self) {
+        self.state().answers_late = true;
+    }
+
+    /// Ends a connection over its pings as gRPC's servers do by default.
+    pub(crate) fn be_calm(&self) {
+        self.state().calm = true;
+    }
+
+    /// Says GOAWAY to each request, and that it processed none.
+    pub(crate) fn leave_at_once(&self) {
+        self.state().leaves = true;
     }
 
     /// Refuses the next `n` requests.
@@ -126,6 +176,9 @@ impl Peer {
         let mut state = self.state();
         let answered = state.connections.iter_mut().map(|one| {
             let open = std::mem::take(&mut one.open);
+            for id in std::mem::take(&mut one.late) {
+                one.answer(id);
+            }
             for &id in &open {
                 one.answer(id);
             }
@@ -136,7 +189,8 @@ impl Peer {
 
     /// Begins an answer to what is held, and leaves it at its head.
     pub(crate) fn answer_heads(&self) {
-        for connection in &self.state().connections {
+        for connection in &mut self.state().connections {
+            connection.message();
             for &id in &connection.open {
                 connection.frame(HEADERS, END_HEADERS, id, &[0x88]);
             }
@@ -182,17 +236,22 @@ impl Peer {
         connection.frame(RST_STREAM, 0, id, &code.to_be_bytes());
     }
 
-    async fn serve(self, stream: TcpStream) {
-        let (mut reader, mut writer) = stream.into_split();
+    /// Begins a part of an answer on the first stream that is open.
+    pub(crate) fn send_data(&self, connection: usize, data: &[u8]) {
+        let mut state = self.state();
+        let connection = &mut state.connections[connection];
+        let id = *connection.open.first().unwrap();
+        connection.message();
+        connection.frame(DATA, 0, id, data);
+    }
+
+    /// Serves one connection.
+    pub(crate) async fn serve(self, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
+        let (mut reader, mut writer) = tokio::io::split(stream);
         let (out, mut frames) = unbounded_channel::<Vec<u8>>();
         let at = {
             let mut state = self.state();
-            let connection = Connection {
-                out,
-                open: BTreeSet::new(),
-                peak: 0,
-                last: 0,
-            };
+            let connection = Connection::new(out);
             let mut settings = Vec::new();
             if let Some(allowed) = state.allowed {
                 settings.extend([0, MAX_CONCURRENT_STREAMS]);
@@ -205,9 +264,10 @@ impl Peer {
         tokio::spawn(async move {
             while let Some(frame) = frames.recv().await {
                 if frame.is_empty() || writer.write_all(&frame).await.is_err() {
-                    return;
+                    break;
                 }
             }
+            let _gone = writer.shutdown().await;
         });
         let mut preface = [0; 24];
         if reader.read_exact(&mut preface).await.is_err() {
@@ -223,53 +283,5 @@ impl Peer {
             let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
             self.state().received(at, head[3], head[4], id, &body);
         }
-    }
-}
-
-impl State {
-    fn received(&mut self, at: usize, kind: u8, flags: u8, id: u32, body: &[u8]) {
-        if self.silent {
-            return;
-        }
-        let connection = &mut self.connections[at];
-        match kind {
-            SETTINGS if flags & ACK == 0 => connection.frame(SETTINGS, ACK, 0, &[]),
-            PING if flags & ACK == 0 => connection.frame(PING, ACK, 0, body),
-            RST_STREAM => {
-                self.resets += 1;
-                connection.open.remove(&id);
-            }
-            HEADERS if id > connection.last => {
-                connection.last = id;
-                self.requests += 1;
-                if self.refuse > 0 {
-                    self.refuse -= 1;
-                    return connection.frame(RST_STREAM, 0, id, &REFUSED_STREAM.to_be_bytes());
-                }
-                connection.open.insert(id);
-                connection.peak = connection.peak.max(connection.open.len());
-                if self.answers_at_once {
-                    connection.open.remove(&id);
-                    connection.answer(id);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Connection {
-    /// `:status: 200`, which is the 8th entry of HPACK's table, and "ok".
-    fn answer(&self, id: u32) {
-        self.frame(HEADERS, END_HEADERS, id, &[0x88]);
-        self.frame(DATA, END_STREAM, id, b"ok");
-    }
-
-    fn frame(&self, kind: u8, flags: u8, id: u32, body: &[u8]) {
-        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
-        let mut frame = vec![length[1], length[2], length[3], kind, flags];
-        frame.extend(id.to_be_bytes());
-        frame.extend(body);
-        let _gone = self.out.send(frame);
     }
 }

@@ -1,17 +1,15 @@
 //! Each way in which an HTTP/2 connection ends, and the reason that is told and counted for it.
 
-use std::sync::Arc;
-
 use tollgate_core::CloseReason;
 
 use super::peer::INTERNAL_ERROR;
-use super::support::ears::{Ears, Told};
 use super::*;
+use tollgate_testing::{Recorded, Recorder};
 
 type End = fn(&Peer);
 
 #[tokio::test]
-async fn what_the_peer_does_to_a_connection_is_told_as_what_it_is() {
+async fn an_http2_connection_closes_for_the_peers_reason() {
     let ends: [(_, End, _); 4] = [
         (
             "a GOAWAY",
@@ -28,12 +26,12 @@ async fn what_the_peer_does_to_a_connection_is_told_as_what_it_is() {
     ];
     for (name, end, reason) in ends {
         for idle in [true, false] {
-            let ears = Arc::new(Ears::default());
+            let recorder = Recorder::of_pool();
             let interval = Duration::from_millis(50);
             let options = Http2Options::new()
                 .ping_interval(Some(interval))
                 .ping_timeout(interval);
-            let layer = cap(1).http2(options).observer(ears.clone());
+            let layer = cap(1).http2(options).observer(recorder.clone());
             let stack = Stack::new(None, &layer).await;
             let call = tokio::spawn({
                 let (pool, uri) = (stack.pool.clone(), stack.uri.clone());
@@ -46,15 +44,15 @@ async fn what_the_peer_does_to_a_connection_is_told_as_what_it_is() {
             }
             end(&stack.peer);
             stack.peer.answer_all();
-            let closed = |told: &Told| matches!(told, Told::Closed(..));
+            let closed = |seen: &Recorded| matches!(seen, Recorded::Closed(..));
             until(|| stack.stats().closed == 1).await;
             until(|| stack.connector.stats().live == 0).await;
             let _answered_or_not = call.await.unwrap();
-            let mut heard = ears.take();
-            heard.retain(closed);
+            let mut events = recorder.take();
+            events.retain(closed);
             assert!(
-                matches!(&heard[..], [Told::Closed(1, told, 1)] if *told == reason),
-                "{name}, idle {idle}: {heard:?}"
+                matches!(&events[..], [Recorded::Closed(1, seen, 1)] if *seen == reason),
+                "{name}, idle {idle}: {events:?}"
             );
             assert_eq!(stack.stats().closed_for(reason), 1, "{name}");
         }

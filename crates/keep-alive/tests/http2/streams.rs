@@ -2,6 +2,7 @@
 
 use futures_util::FutureExt;
 use tollgate_core::CloseReason;
+use tollgate_keep_alive::AssumeTls;
 use tower::ServiceExt;
 
 use super::*;
@@ -26,14 +27,14 @@ async fn a_thousand_cold_requests_need_one_dial() {
 }
 
 #[tokio::test]
-async fn an_origin_that_turns_out_to_speak_http1_gets_as_many_dials_as_the_cap_allows() {
+async fn an_http1_origin_dials_up_to_the_cap() {
     let gate = tollgate_testing::Gate::new();
     let held = gate.clone();
     let upstream =
         tollgate_testing::Upstream::start(move |_| tollgate_testing::Reply::ok("ok").when(&held))
             .await;
     let connector = Connector::tcp(upstream.addr());
-    let pool = cap(8).layer(connector.clone());
+    let pool = cap(8).layer(AssumeTls::new(connector.clone()));
     let uri: Uri = format!("https://{}/", upstream.addr()).parse().unwrap();
     let calls: Vec<_> = (0..50)
         .map(|_| {
@@ -89,12 +90,12 @@ async fn a_peer_that_allows_ten_streams_gets_ten() {
 }
 
 #[tokio::test]
-async fn a_peer_that_allows_a_hundred_streams_gets_a_hundred() {
+async fn a_hundred_allowed_streams_are_all_used() {
     rounds_of(100).await;
 }
 
 #[tokio::test]
-async fn when_the_streams_are_out_further_connections_carry_four_times_as_many() {
+async fn further_connections_open_when_streams_run_out() {
     let stack = Stack::new(Some(10), &streams(4, 100)).await;
     let calls = stack.calls(200);
     for round in 0..5 {
@@ -109,7 +110,7 @@ async fn when_the_streams_are_out_further_connections_carry_four_times_as_many()
 }
 
 #[tokio::test]
-async fn connections_that_a_peak_has_opened_are_closed_when_they_idle() {
+async fn connections_of_a_peak_idle_out() {
     let layer = streams(4, 100).idle_timeout(Duration::from_millis(300));
     let stack = Stack::new(Some(2), &layer).await;
     let calls = stack.calls(8);
@@ -126,7 +127,7 @@ async fn connections_that_a_peak_has_opened_are_closed_when_they_idle() {
 }
 
 #[tokio::test]
-async fn a_limit_that_the_peer_lowers_and_raises_is_kept() {
+async fn a_lowered_and_raised_stream_limit_is_kept() {
     let stack = Stack::new(Some(4), &streams(1, 100)).await;
     let calls = stack.calls(30);
     until(|| stack.peer.open() == [4]).await;
@@ -162,7 +163,7 @@ async fn who_goes_first_takes_nobody_along() {
 }
 
 #[tokio::test]
-async fn a_thousand_callers_who_leave_cost_no_connection_and_leave_nothing_behind() {
+async fn a_thousand_cancelled_calls_cost_no_connection() {
     let stack = Stack::new(Some(50), &streams(1, 100)).await;
     stack.peer.answer_at_once();
     all_ok(stack.calls(1)).await;
@@ -198,4 +199,14 @@ async fn draining_counts_each_stream_that_it_cuts() {
     for call in calls {
         assert!(within(support::LONG, call).await.unwrap().is_err());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sequential_calls_need_one_stream_and_connection() {
+    let stack = Stack::new(Some(1), &streams(4, 100)).await;
+    stack.peer.answer_at_once();
+    for _ in 0..200 {
+        fetch(&stack.pool, &stack.uri).await.unwrap();
+    }
+    assert_eq!(stack.peer.accepted(), 1);
 }

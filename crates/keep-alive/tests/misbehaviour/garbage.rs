@@ -85,8 +85,9 @@ fn headers() -> Vec<Script> {
         says("a header without a colon", with("none")).not_http(),
         says("a header without a name", with(": value")).not_http(),
         says("a space before the colon", with("x : y")).not_http(),
-        says("a folded header", with("x: y\r\n z")).not_http(),
-        says("a folded length", with("x: y\r\n\tcontent-length: 9")).not_http(),
+        // Read again by a parser that takes it, and closed behind it.
+        says("a folded header", with("x: y\r\n z")).answers("body"),
+        says("a folded length", with("x: y\r\n\tcontent-length: 9")).answers("body"),
         says("a NUL in a name", with("x\0: y")).not_http(),
         says("a NUL in a value", with("x: y\0z")).not_http(),
         says("a CR in a value", with("x: y\rz")).not_http(),
@@ -109,8 +110,8 @@ fn floods() -> Vec<Script> {
     let head = "HTTP/1.1 200 OK\r\n".to_owned();
     vec![
         says(
-            "a thousand headers",
-            head.clone() + &"x: y\r\n".repeat(1000) + BODY,
+            "a hundred thousand headers",
+            head.clone() + &"x: y\r\n".repeat(100_000) + BODY,
         )
         .not_http(),
         says(

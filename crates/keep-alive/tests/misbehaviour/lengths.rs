@@ -100,6 +100,12 @@ fn ambiguous() -> Vec<Script> {
             "a kept connection of HTTP/1.0",
             "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 4\r\n\r\nbody",
         )
+        .answers("body")
+        .kept(),
+        says(
+            "a connection of HTTP/1.0 that is not kept",
+            "HTTP/1.0 200 OK\r\ncontent-length: 4\r\n\r\nbody",
+        )
         .answers("body"),
     ]
 }

@@ -35,7 +35,7 @@ fn table() -> Vec<Script> {
 }
 
 #[test]
-fn the_table_has_at_least_forty_scripts_and_none_twice() {
+fn at_least_forty_scripts_none_named_twice() {
     let mut names: Vec<_> = table().iter().map(|script| script.name).collect();
     let all = names.len();
     names.sort_unstable();

@@ -78,6 +78,6 @@ fn dripping(start: &'static str, drop: &'static str) -> Reply {
 }
 
 #[tokio::test]
-async fn silence_ends_with_the_callers_deadline_and_hurts_nobody_else() {
+async fn silence_costs_one_call_until_its_deadline() {
     play_all(scripts()).await;
 }

@@ -96,7 +96,7 @@ async fn truncated_answers_hurt_nobody_else() {
 }
 
 #[tokio::test]
-async fn an_answer_cut_behind_any_byte_is_an_error_and_hurts_nobody_else() {
+async fn a_truncated_answer_fails_at_every_byte() {
     let mut scripts = Vec::new();
     for whole in [SIZED, CHUNKED] {
         let head = whole.find("\r\n\r\n").unwrap() + 4;

@@ -30,7 +30,7 @@ async fn gated() -> (Gate, Upstream) {
 }
 
 #[tokio::test]
-async fn load_shed_refuses_at_the_cap_and_leaves_nobody_in_the_queue() {
+async fn load_shed_at_the_cap_queues_nothing() {
     let (gate, upstream) = gated().await;
     let (stack, service) = warm(&upstream, &cap(1)).await;
     let shedding = LoadShed::new(service);
@@ -53,7 +53,7 @@ async fn load_shed_refuses_at_the_cap_and_leaves_nobody_in_the_queue() {
 /// tower's own limit keeps the place in the queue of a clone that was shed: the next caller is then
 /// shed with nothing in flight. A queue of length 0 has no place to keep.
 #[tokio::test]
-async fn what_was_shed_takes_nothing_from_the_next_if_nobody_may_queue() {
+async fn with_max_waiting_zero_shed_calls_take_nothing() {
     let (gate, upstream) = gated().await;
     let (stack, service) = warm(&upstream, &cap(1).max_waiting(0)).await;
     let mut long_lived = LoadShed::new(service);
@@ -73,7 +73,7 @@ async fn what_was_shed_takes_nothing_from_the_next_if_nobody_may_queue() {
 }
 
 #[tokio::test]
-async fn under_load_shed_a_cold_origin_sheds_and_warms_up() {
+async fn a_cold_origin_sheds_and_warms_up() {
     let (_gate, upstream) = gated().await;
     let stack = Stack::new(&upstream, &cap(1));
     let shedding = LoadShed::new(stack.pool.origin(&stack.origin).unwrap());
@@ -86,7 +86,7 @@ async fn under_load_shed_a_cold_origin_sheds_and_warms_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_a_buffer_all_are_served_within_the_cap() {
+async fn a_buffer_serves_all_within_the_cap() {
     let delay = Duration::from_millis(1);
     let upstream = Upstream::start(move |_| Reply::ok("ok").after(delay)).await;
     let (stack, service) = warm(&upstream, &cap(3)).await;
@@ -136,7 +136,7 @@ async fn callers_that_leave_a_buffer_take_nothing_along() {
 }
 
 #[tokio::test]
-async fn under_a_balancer_work_goes_to_the_origin_that_has_a_connection() {
+async fn a_balancer_picks_the_origin_with_free_connections() {
     let (gate, full) = gated().await;
     let (_, free) = gated().await;
     let (full_stack, full_service) = warm(&full, &cap(1)).await;

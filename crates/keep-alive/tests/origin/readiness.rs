@@ -17,7 +17,7 @@ async fn ok() -> Upstream {
 }
 
 #[tokio::test]
-async fn it_is_pending_at_the_cap_and_ready_below_it() {
+async fn poll_ready_is_pending_only_at_the_cap() {
     let upstream = ok().await;
     let (stack, service) = warm(&upstream, &cap(1)).await;
     let mut holder = service.clone();
@@ -39,7 +39,7 @@ async fn it_is_pending_at_the_cap_and_ready_below_it() {
 }
 
 #[tokio::test]
-async fn a_ready_clone_holds_its_place_until_it_is_dropped_and_then_hands_it_on() {
+async fn a_dropped_ready_clone_hands_its_place_on() {
     let upstream = ok().await;
     let (stack, service) = warm(&upstream, &cap(1)).await;
     let mut holder = service.clone();
@@ -59,7 +59,7 @@ async fn a_ready_clone_holds_its_place_until_it_is_dropped_and_then_hands_it_on(
 }
 
 #[tokio::test]
-async fn a_clone_of_a_ready_one_has_reserved_nothing() {
+async fn a_clone_of_a_ready_service_reserves_nothing() {
     let upstream = ok().await;
     let (stack, mut service) = warm(&upstream, &cap(1)).await;
     assert_ready_ok!(ready(&mut service));
@@ -71,7 +71,7 @@ async fn a_clone_of_a_ready_one_has_reserved_nothing() {
 }
 
 #[tokio::test]
-async fn readiness_is_asked_for_once_and_used_up_by_the_call() {
+async fn a_call_uses_up_its_one_reservation() {
     let upstream = ok().await;
     let (stack, mut service) = warm(&upstream, &cap(1)).await;
     let before = stack.stats().requests;
@@ -85,7 +85,7 @@ async fn readiness_is_asked_for_once_and_used_up_by_the_call() {
 }
 
 #[tokio::test]
-async fn those_who_wait_are_served_in_order_and_who_leaves_makes_room() {
+async fn waiters_are_served_fifo_past_cancelled_ones() {
     let upstream = ok().await;
     let (stack, service) = warm(&upstream, &cap(1)).await;
     let mut holder = service.clone();
@@ -105,7 +105,7 @@ async fn those_who_wait_are_served_in_order_and_who_leaves_makes_room() {
 }
 
 #[tokio::test]
-async fn a_wait_in_poll_ready_ends_at_the_acquire_timeout_and_the_call_tells() {
+async fn poll_ready_ends_at_the_acquire_timeout() {
     let upstream = ok().await;
     let layer = cap(1).acquire_timeout(Duration::from_millis(50));
     let (stack, service) = warm(&upstream, &layer).await;
@@ -114,7 +114,7 @@ async fn a_wait_in_poll_ready_ends_at_the_acquire_timeout_and_the_call_tells() {
     let mut late = service.clone();
     let call = when_ready(&mut late).await.call(get("/"));
     let error = call.await.unwrap_err();
-    assert_eq!(error.kind(), KeepAliveErrorKind::QueueTimedOut);
+    assert_eq!(error.kind(), KeepAliveErrorKind::QueueTimeout);
     drop(holder);
 
     // Told once: it is as good as new.
@@ -134,7 +134,7 @@ async fn a_failed_dial_is_told_by_the_call() {
 }
 
 #[tokio::test]
-async fn a_connection_that_died_while_it_was_reserved_is_replaced() {
+async fn a_connection_dead_while_reserved_is_replaced() {
     let upstream = ok().await;
     for asked_again in [true, false] {
         let (stack, mut service) = warm(&upstream, &cap(1)).await;
@@ -166,7 +166,7 @@ async fn a_call_that_was_not_ready_waits_inside() {
 
 /// Some are dropped while they wait, some while ready, some in the exchange, some not at all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_that_vanish_at_any_moment_lose_nothing() {
+async fn a_thousand_cancellations_at_random_lose_nothing() {
     const LIMIT: usize = 3;
     let delay = Duration::from_micros(200);
     let upstream = Upstream::start(move |request| match request.arrival % 2 {

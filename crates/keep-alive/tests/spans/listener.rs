@@ -16,13 +16,13 @@ pub(crate) type Fields = BTreeMap<String, String>;
 
 /// Keeps every span with its fields and its parent, and knows which one each thread is in.
 #[derive(Clone, Default)]
-pub(crate) struct Spans(Arc<Mutex<Vec<Told>>>, Arc<Mutex<Vec<Said>>>);
+pub(crate) struct Spans(Arc<Mutex<Vec<SpanRecord>>>, Arc<Mutex<Vec<EventRecord>>>);
 
 /// An event: its target and its fields.
-pub(crate) type Said = (&'static str, Fields);
+pub(crate) type EventRecord = (&'static str, Fields);
 
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct SpanRecord {
     pub(crate) name: &'static str,
     pub(crate) parent: Option<u64>,
     pub(crate) fields: Fields,
@@ -42,16 +42,16 @@ impl Visit for Writer<'_> {
 }
 
 impl Spans {
-    pub(crate) fn all(&self) -> Vec<Told> {
+    pub(crate) fn all(&self) -> Vec<SpanRecord> {
         self.0.lock().unwrap().clone()
     }
 
     /// The events of all targets.
-    pub(crate) fn events(&self) -> Vec<Said> {
+    pub(crate) fn events(&self) -> Vec<EventRecord> {
         self.1.lock().unwrap().clone()
     }
 
-    pub(crate) fn attempts(&self) -> Vec<Told> {
+    pub(crate) fn attempts(&self) -> Vec<SpanRecord> {
         let all = self.all().into_iter();
         all.filter(|told| told.name == "attempt").collect()
     }
@@ -67,6 +67,9 @@ impl Spans {
     }
 
     fn on<F: Future>(&self, work: F, paused: bool) -> F::Output {
+        // One that every thread has: what a thread without one logs first is else taken for logged to
+        // none, and then for all threads.
+        let _set_once = tracing::subscriber::set_global_default(Self::default());
         tracing::subscriber::with_default(self.clone(), || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -89,7 +92,7 @@ impl Subscriber for Spans {
         let parent = attributes.parent().cloned();
         let parent = parent.or_else(|| attributes.is_contextual().then(current).flatten());
         let mut all = self.0.lock().unwrap();
-        all.push(Told {
+        all.push(SpanRecord {
             name: attributes.metadata().name(),
             parent: parent.map(|id| id.into_u64()),
             fields,

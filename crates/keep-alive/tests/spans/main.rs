@@ -18,7 +18,7 @@ use tower::{Layer, ServiceExt};
 use tracing::Instrument;
 
 #[test]
-fn an_attempt_is_a_child_of_the_callers_span_and_tells_its_phases() {
+fn an_attempt_span_has_parent_and_phases() {
     let spans = Spans::default();
     spans.of(async {
         let upstream = Upstream::start(|_| Reply::ok("ok")).await;
@@ -53,7 +53,7 @@ fn an_attempt_is_a_child_of_the_callers_span_and_tells_its_phases() {
 }
 
 #[test]
-fn each_attempt_of_a_request_has_a_span_of_its_own() {
+fn each_attempt_has_its_own_span() {
     let spans = Spans::default();
     spans.of(async {
         let upstream = Upstream::start(|request| match request.arrival {
@@ -77,7 +77,7 @@ fn each_attempt_of_a_request_has_a_span_of_its_own() {
 }
 
 #[test]
-fn a_refusal_and_a_caller_that_leaves_end_their_spans() {
+fn refused_and_cancelled_calls_end_their_spans() {
     let spans = Spans::default();
     spans.of(async {
         let upstream = Upstream::start(|_| Reply::ok("ok")).await;

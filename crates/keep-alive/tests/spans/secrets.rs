@@ -7,16 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::connect::Connected;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpListener;
 use tollgate_keep_alive::KeepAlive;
-use tollgate_testing::{Connector, Reply, Upstream};
+use tollgate_testing::{Connector, Listener, Reply, Upstream, http2};
 use tower::{Layer, Service, ServiceExt};
 
-use crate::listener::{Spans, Told, told};
+use crate::listener::{SpanRecord, Spans, told};
 use crate::support::cap;
 
 const SECRET: &str = "hunter2";
@@ -93,12 +90,13 @@ fn http2_tells_no_secret() {
     let spans = Spans::default();
     spans.of(async {
         let upstream = Upstream::start(|_| Reply::ok("ok")).await;
-        for to in [http2_server().await, upstream.addr()] {
+        let http2 = http2_server();
+        for to in [http2.addr(), upstream.addr()] {
             let connector = Connector::tcp(to).connected(|| Connected::new().negotiated_h2());
             exchange(&cap(1).layer(connector), secret("https", &to.to_string())).await;
         }
     });
-    let answered = |told: &Told| told.fields["outcome"].contains("answered");
+    let answered = |told: &SpanRecord| told.fields["outcome"].contains("answered");
     assert!(spans.attempts().iter().any(answered));
     let targets: Vec<_> = spans.events().iter().map(|(target, _)| *target).collect();
     assert!(targets.iter().any(|target| target.starts_with("h2")));
@@ -106,20 +104,14 @@ fn http2_tells_no_secret() {
 }
 
 /// It answers secrets.
-async fn http2_server() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let answer = service_fn(|_| async {
-        let body = Full::new(Bytes::from(SECRET));
-        Response::builder().header("set-cookie", SECRET).body(body)
-    });
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let server = http2::Builder::new(TokioExecutor::new());
-            tokio::spawn(server.serve_connection(TokioIo::new(stream), answer));
-        }
-    });
-    addr
+fn http2_server() -> Listener {
+    Listener::start(|stream| {
+        let answer = service_fn(|_| async {
+            let body = Full::new(Bytes::from(SECRET));
+            Response::builder().header("set-cookie", SECRET).body(body)
+        });
+        http2::serve(stream, answer)
+    })
 }
 
 /// An observer that the pool has to tell of.

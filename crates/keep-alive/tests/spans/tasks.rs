@@ -62,7 +62,7 @@ impl<I: Connection> Connection for Nosy<I> {
 }
 
 #[test]
-fn a_dial_and_a_connection_are_in_nobodys_span() {
+fn dials_and_connections_run_outside_any_span() {
     let spans = Spans::default();
     let looks = Arc::new(Mutex::new(Vec::new()));
     let dials = Arc::new(Mutex::new(Vec::new()));

@@ -61,8 +61,9 @@ async fn behind_a_holder(pool: &KeepAlive, uri: &Uri) -> crate::support::Answer 
     next.await
 }
 
+/// Each span has the wait of its own attempt alone.
 #[test]
-fn each_attempt_tells_its_own_wait_and_the_timings_all_of_them() {
+fn attempt_waits_add_up_in_the_timings() {
     let spans = Spans::default();
     let timings = spans.of_paused(async {
         let later = Plan::connect().after(SECOND * 2);
@@ -76,7 +77,7 @@ fn each_attempt_tells_its_own_wait_and_the_timings_all_of_them() {
 }
 
 #[test]
-fn so_it_is_when_the_last_attempt_gets_no_connection() {
+fn attempt_waits_add_up_in_errors_too() {
     let spans = Spans::default();
     let error = spans.of_paused(async {
         let fails = Plan::fail(ErrorKind::ConnectionRefused).after(SECOND * 2);
@@ -93,7 +94,7 @@ fn so_it_is_when_the_last_attempt_gets_no_connection() {
 /// Whoever asks for readiness knows of that wait, so timings begin at the call; a span has no other
 /// way to tell why the request was late.
 #[test]
-fn a_wait_for_readiness_is_in_the_span_and_not_in_the_timings() {
+fn a_poll_ready_wait_is_only_in_spans() {
     let spans = Spans::default();
     let timings = spans.of_paused(async {
         let upstream = Upstream::start(|_| Reply::ok("ok")).await;
@@ -120,7 +121,7 @@ fn a_wait_for_readiness_is_in_the_span_and_not_in_the_timings() {
 }
 
 #[test]
-fn what_is_refused_before_it_could_be_asked_for_has_a_span_too() {
+fn a_refused_request_has_a_span_too() {
     let spans = Spans::default();
     spans.of_paused(async {
         let upstream = Upstream::start(|_| Reply::ok("ok")).await;

@@ -6,8 +6,6 @@
     reason = "each test binary uses a part"
 )]
 
-pub mod ears;
-
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -15,9 +13,21 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Empty, Full};
 use tollgate_core::Origin;
-use tollgate_keep_alive::{KeepAlive, KeepAliveBody, KeepAliveError, KeepAliveLayer, OriginStats};
-use tollgate_testing::{Connector, Upstream, within};
+use tollgate_keep_alive::{
+    KeepAlive, KeepAliveBody, KeepAliveBodyError, KeepAliveError, KeepAliveLayer, OriginStats,
+};
+use tollgate_testing::{Connector, Gate, Reply, Upstream, within};
 use tower::{Layer, ServiceExt};
+
+/// An upstream whose answer to `/held` waits at the gate.
+pub async fn holding(gate: &Gate) -> Upstream {
+    let held = gate.clone();
+    Upstream::start(move |request| match &*request.target {
+        "/held" => Reply::ok("ok").when(&held),
+        _ => Reply::ok("ok"),
+    })
+    .await
+}
 
 /// Longer than anything here takes, short enough to wait for when something hangs.
 pub const LONG: Duration = Duration::from_secs(30);
@@ -113,7 +123,7 @@ where
 }
 
 /// Reads a body to its end.
-pub async fn read(response: Response<KeepAliveBody>) -> Result<Bytes, hyper::Error> {
+pub async fn read(response: Response<KeepAliveBody>) -> Result<Bytes, KeepAliveBodyError> {
     let collected = within(LONG, response.into_body().collect()).await?;
     Ok(collected.to_bytes())
 }

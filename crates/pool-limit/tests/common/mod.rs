@@ -11,7 +11,9 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio_test::{assert_ready_ok, task};
 use tollgate_core::BoxError;
-use tollgate_pool_limit::GateStats;
+use tollgate_pool_limit::{
+    GateStats, PoolLimitError, PoolLimitErrorKind, PoolLimitLayer, ReservingPoolLimitLayer,
+};
 use tower::{Layer, Service};
 use tower_test::mock;
 
@@ -25,6 +27,13 @@ pub(crate) const fn ms(ms: u64) -> Duration {
 
 pub(crate) fn get(uri: &str) -> Req {
     Request::get(uri).body(()).unwrap()
+}
+
+/// The kind of a refusal.
+#[track_caller]
+pub(crate) fn refused(error: &BoxError) -> PoolLimitErrorKind {
+    let refusal: &PoolLimitError = error.downcast_ref().expect("the limit refused it");
+    refusal.kind()
 }
 
 /// The limit over a scripted service.
@@ -142,4 +151,21 @@ impl Body for Script {
         let data = self.frames.iter().flatten().filter_map(Frame::data_ref);
         SizeHint::with_exact(data.map(|data| data.len() as u64).sum())
     }
+}
+
+pub(crate) fn reserving(limit: usize) -> ReservingPoolLimitLayer {
+    PoolLimitLayer::whole_service(limit)
+        .unwrap()
+        .reserve_in_poll_ready()
+}
+
+pub(crate) fn without_queue(limit: usize) -> ReservingPoolLimitLayer {
+    PoolLimitLayer::whole_service(limit)
+        .unwrap()
+        .no_queue()
+        .reserve_in_poll_ready()
+}
+
+pub(crate) fn ready<S: Service<Req>>(service: &mut S) -> Poll<Result<(), S::Error>> {
+    task::spawn(std::future::poll_fn(|cx| service.poll_ready(cx))).poll()
 }

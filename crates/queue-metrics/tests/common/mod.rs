@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use http::{Method, StatusCode, Version};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tollgate_core::{
-    CloseReason, ConnectErrorKind, DialInfo, Event, Observer, Origin, RefuseReason,
+    CloseReason, ConnectErrorKind, DialInfo, Event, ExchangeEnd, Observer, Origin, RefuseReason,
 };
 
 use tollgate_queue_metrics::names;
@@ -115,7 +116,22 @@ impl<O: Observer> Tell<'_, O> {
         self.observer.on_event(&Event::Granted {
             origin: &self.origin,
             waited,
+            dial: Duration::ZERO,
             reused,
+        });
+    }
+
+    /// As `granted`, after waiting for nothing but a dial of its own.
+    pub(crate) fn granted_by_dial(&self, dial: Duration) {
+        let origin = &self.origin;
+        let dialling = |from, to| Event::DiallingChanged { origin, from, to };
+        self.observer.on_event(&dialling(0, 1));
+        self.observer.on_event(&dialling(1, 0));
+        self.observer.on_event(&Event::Granted {
+            origin,
+            waited: dial,
+            dial,
+            reused: false,
         });
     }
 
@@ -124,12 +140,47 @@ impl<O: Observer> Tell<'_, O> {
             origin: &self.origin,
             reason,
             waited,
+            dial: Duration::ZERO,
         });
     }
 
     pub(crate) fn released(&self, held: Duration) {
+        self.ended(held, ExchangeEnd::Whole);
+    }
+
+    pub(crate) fn ended(&self, held: Duration, end: ExchangeEnd) {
         let origin = &self.origin;
-        self.observer.on_event(&Event::Released { origin, held });
+        self.observer
+            .on_event(&Event::Released { origin, held, end });
+    }
+
+    pub(crate) fn call_ended(&self, status: Option<u16>, error: Option<&'static str>) {
+        let status = status.map(|status| StatusCode::from_u16(status).expect("a status"));
+        self.observer.on_event(&Event::CallEnded {
+            origin: &self.origin,
+            method: &Method::GET,
+            answer: status.map(|status| (status, Version::HTTP_11)),
+            error,
+            elapsed: ms(20),
+        });
+    }
+
+    pub(crate) fn bodies_ended(
+        &self,
+        status: Option<u16>,
+        error: Option<&'static str>,
+        sent: u64,
+        received: Option<u64>,
+    ) {
+        let status = status.map(|status| StatusCode::from_u16(status).expect("a status"));
+        self.observer.on_event(&Event::BodiesEnded {
+            origin: &self.origin,
+            method: &Method::GET,
+            answer: status.map(|status| (status, Version::HTTP_11)),
+            error,
+            sent,
+            received,
+        });
     }
 
     pub(crate) fn retried(&self, attempt: u32) {
@@ -200,12 +251,18 @@ pub(crate) fn one_of_everything(observer: &impl Observer) {
     tell.queued(0);
     tell.connect_started();
     tell.opened(1, ms(40));
-    tell.granted(ms(40), false);
-    tell.refused(RefuseReason::Full, Duration::ZERO);
+    tell.granted_by_dial(ms(40));
+    tell.refused(RefuseReason::QueueFull, Duration::ZERO);
     tell.released(ms(100));
+    tell.call_ended(Some(200), None);
+    tell.bodies_ended(Some(200), None, 0, Some(4_096));
     tell.granted(Duration::ZERO, true);
     tell.retried(2);
     tell.released(ms(20));
+    tell.call_ended(Some(503), None);
+    tell.bodies_ended(Some(503), None, 512, Some(0));
+    tell.call_ended(None, Some("connect_refused"));
+    tell.bodies_ended(None, Some("connect_refused"), 0, None);
     tell.connect_started();
     tell.connect_failed(ConnectErrorKind::Refused);
     tell.connect_started();

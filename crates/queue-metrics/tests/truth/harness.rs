@@ -2,15 +2,16 @@
 
 use std::num::NonZeroUsize;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tollgate_core::Origin;
+use tollgate_core::lock::lock;
 use tollgate_keep_alive::{KeepAlive, KeepAliveLayer, OriginStats as PoolStats};
 use tollgate_queue_metrics::{OriginStats, PoolMetrics};
 use tollgate_testing::{Connector, Gate, Reply, Upstream, upstream};
@@ -53,6 +54,8 @@ pub(crate) struct Callers {
     may_hold: AtomicUsize,
     /// Calls whose caller will go away soon.
     may_leave: AtomicUsize,
+    /// The times at which callers have left.
+    left: Mutex<Vec<Instant>>,
 }
 
 /// One more in a counter, for as long as this lives.
@@ -162,12 +165,24 @@ impl Observed {
                     drop(response.into_body().collect().await);
                 }
             };
-            drop(timeout(manner.patience, exchange).await);
+            if timeout(manner.patience, exchange).await.is_err() {
+                lock(&callers.left).push(Instant::now());
+            }
         });
     }
 
     pub(crate) fn under_way(&self) -> usize {
         self.callers.under_way.load(SeqCst)
+    }
+
+    /// The number of callers that left in the last second: an answer that is due so soon may be taken in
+    /// for each, on a connection that is active meanwhile.
+    fn left_lately(&self) -> usize {
+        let left = lock(&self.callers.left);
+        let lately = left.iter().rev();
+        lately
+            .take_while(|left| left.elapsed() <= Duration::from_secs(1))
+            .count()
     }
 
     pub(crate) fn may_hold(&self) -> bool {
@@ -218,6 +233,19 @@ impl Observed {
         self.recorder.series()
     }
 
+    /// Those under way that are not active, if no more connections than callers left lately are active
+    /// beside them.
+    fn queued(&self, told: &OriginStats, active: usize) -> usize {
+        let (under_way, waiting) = (self.under_way(), usize::try_from(told.queued).unwrap());
+        let taken_in = (waiting + active).saturating_sub(under_way);
+        let least = under_way.saturating_sub(active);
+        if taken_in <= self.left_lately() {
+            waiting.max(least)
+        } else {
+            least
+        }
+    }
+
     /// What, as the metrics tell it, as others count it, and the gauge.
     #[rustfmt::skip]
     fn compared(&self, told: &OriginStats) -> [(&'static str, u64, usize, Option<String>); 16] {
@@ -226,7 +254,7 @@ impl Observed {
         // What the server has answered whole is idle to it.
         let active = server.live - server.idle + holding;
         let idle = server.idle.saturating_sub(holding);
-        let queued = self.under_way().saturating_sub(active);
+        let queued = self.queued(told, active);
         let calls = self.callers.calls.load(SeqCst);
         let demands = told.granted + told.refused_in_all() + told.queued - told.retried;
         let pool = self.pool.stats(&self.origin);
@@ -272,15 +300,20 @@ impl Observed {
             ("the limit set", limit as u64, self.limit, None),
             ("demands", demands, calls, None),
             ("opened", told.opened, server.accepted, None),
-            ("closed", closed, server.accepted - server.live, None),
+            ("closed", closed, server.accepted.saturating_sub(server.live), None),
             ("failed dials", failed, dials.failed + dials.cancelled, None),
             (
                 "released",
-                told.uses.count,
-                usize::try_from(told.granted).unwrap_or(usize::MAX) - active,
+                released(told),
+                usize::try_from(told.granted).unwrap_or(usize::MAX).saturating_sub(active),
                 None,
             ),
         ]
+    }
+
+    /// Returns the number of connections that the pool takes for the peer's ceiling.
+    pub(crate) fn peer_limit(&self) -> Option<usize> {
+        self.pool.stats(&self.origin)?.peer_limit
     }
 
     /// Lets go of the pool: then everything is zero, but the counters, which still add up.
@@ -307,9 +340,14 @@ impl Observed {
             let server = upstream.stats();
             let zero = gauges == [0; 7] && told.limit.is_none();
             let sums = told.demands() == told.granted + told.refused_in_all()
-                && told.granted == told.uses.count;
+                && told.granted == released(&told);
             zero && sums && (server.live, connector.stats().live) == (0, 0)
         })
         .await;
     }
+}
+
+/// Exchanges that are over, however they ended.
+pub(crate) fn released(told: &OriginStats) -> u64 {
+    told.exchanges.iter().map(|(_, count)| count).sum()
 }

@@ -2,7 +2,7 @@
 //! the server and the callers count themselves, and the demands add up (invariant A10).
 //!
 //! Ten minutes of a paused clock; and real sockets, with HTTP/1 and with HTTP/2, for five seconds or
-//! as many as `TOLLGATE_TRUTH_SECS` says: a minute in CI.
+//! as many as `TOLLGATE_TRUTH_SECS` says: a minute in the full gate.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 

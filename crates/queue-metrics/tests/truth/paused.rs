@@ -108,7 +108,7 @@ async fn a_run(seed: u64) -> (u64, usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_minutes_of_a_paused_clock_are_told_as_they_are() {
+async fn metrics_match_truth_over_ten_paused_minutes() {
     for seed in 1..=3 {
         let (calls, looks) = a_run(seed).await;
         assert!(

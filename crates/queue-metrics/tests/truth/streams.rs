@@ -18,7 +18,7 @@ use tollgate_testing::Gate;
 use tower::{Layer, Service};
 
 use crate::common::ms;
-use crate::harness::{Counted, Dice, PATIENCE, seconds};
+use crate::harness::{Counted, Dice, PATIENCE, released, seconds};
 use crate::peer::{Peer, STREAMS};
 
 /// The cap on connections: as many as keep every gate's streams in play.
@@ -155,7 +155,7 @@ impl Observed {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happens_to_streams_is_told_as_it_is() {
+async fn metrics_match_the_truth_of_http2_streams() {
     let gate = Gate::new();
     let observed = Observed::start(&gate).await;
     let mut dice = Dice(11);
@@ -193,7 +193,7 @@ async fn what_happens_to_streams_is_told_as_it_is() {
         observed.rest(|| observed.under_way() == 0).await;
         rounds += 1;
     }
-    assert!(rounds > 20, "{rounds}");
+    assert!(rounds > 5, "{rounds}");
     assert!(shared > 0 && drained > 0, "{shared} {drained}");
     let Observed {
         peer,
@@ -220,5 +220,5 @@ fn is_over(told: &OriginStats) -> bool {
         told.queued,
     ];
     let sums = told.demands() == told.granted + told.refused_in_all();
-    gauges == [0; 6] && told.limit.is_none() && sums && told.granted == told.uses.count
+    gauges == [0; 6] && told.limit.is_none() && sums && told.granted == released(told)
 }

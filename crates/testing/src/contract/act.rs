@@ -25,7 +25,7 @@ impl fmt::Display for ProbeError {
 
 impl std::error::Error for ProbeError {}
 
-/// How one call of a probe goes.
+/// The course of one call of a probe.
 #[derive(Clone, Debug)]
 #[must_use = "an act is what a script returns"]
 pub struct Act {
@@ -79,7 +79,7 @@ impl Act {
     }
 }
 
-/// What `poll_ready` of a probe says.
+/// The result of a probe's `poll_ready`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Readiness {

@@ -44,6 +44,7 @@ where
         let (mut service, control) = self.set_up();
         ready(&mut service).await;
         let clone = service.clone();
+        // Its reservation goes with it: under a limit of one that is the place the clone needs.
         drop(service);
         expect_ok(Driven::new(self.exchange(&clone)).finish().await);
         control.assert_used_well();
@@ -55,6 +56,7 @@ where
         let closed = Gate::new();
         let stuck = closed.clone();
         control.on_call(move |_| Act::answer().when(&stuck));
+        // Two more than fit in, so that some are dropped while they wait.
         let mut calls: Vec<_> = (0..self.at_once() + 2)
             .map(|_| Driven::new(self.exchange(&service)))
             .collect();
@@ -96,7 +98,7 @@ where
         self.expect_all_places(&service, &control).await;
     }
 
-    /// Whoever waits for an inner service that is not ready is woken when it is.
+    /// A caller that waits for an inner service is woken when that is ready.
     pub async fn it_is_woken_when_the_inner_service_becomes_ready(&self) {
         let (service, control) = self.set_up();
         let gate = Gate::new();
@@ -116,7 +118,7 @@ where
         control.assert_used_well();
     }
 
-    /// Whoever waits for an answer is woken when it comes: by the waker of its last poll.
+    /// A caller that waits for an answer is woken when it comes, by the waker of its last poll.
     pub async fn it_is_woken_when_the_answer_comes(&self) {
         let (service, control) = self.set_up();
         let gate = Gate::new();
@@ -124,6 +126,8 @@ where
         control.on_call(move |_| Act::answer().when(&wait));
         let mut exchange = Driven::new(self.exchange(&service));
         assert!(exchange.rest().await.is_pending());
+        // As when the future moves to another task: a layer that kept the first waker loses this
+        // wake-up.
         exchange.new_waker();
         assert!(exchange.rest().await.is_pending());
         gate.open();
@@ -157,6 +161,7 @@ where
     /// Panics of the inner service, in `call` and in its future, leave all places free.
     pub async fn a_panic_below_leaves_it_usable(&self) {
         let (service, control) = self.set_up();
+        // More panics of each kind than there are places, so that one which keeps its place shows.
         for n in 0..2 * (self.at_once() + 1) {
             control.on_call(move |_| {
                 if n % 2 == 0 {

@@ -1,15 +1,17 @@
 //! What scripts a probe and watches it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use tollgate_core::lock::lock;
 
 use crate::board::Board;
 use crate::deadline::within_real;
 
 use super::act::{Act, Moment, Readiness};
 
-/// How long [`Control::becomes`] waits: less than a driven future, since it can say more.
+/// The time that [`Control::becomes`] waits: less than a driven future, since its message has more.
 const THROUGH: Duration = Duration::from_secs(2);
 
 /// A probe's counters at one moment.
@@ -46,7 +48,7 @@ struct State {
 pub struct Control(Arc<Inner>);
 
 struct Inner {
-    // Guards the script alone; what it says runs after it is released.
+    // Guards the script alone; the script runs after it is released.
     script: Mutex<Script>,
     board: Board<State>,
 }
@@ -71,13 +73,15 @@ impl fmt::Debug for Control {
 }
 
 impl Control {
-    /// How each call goes from now on, by its number from 0.
+    /// Scripts each call from now on, by its number from 0.
     pub fn on_call(&self, script: impl Fn(usize) -> Act + Send + Sync + 'static) {
         let old = self.scripted(|now| std::mem::replace(&mut now.on_call, Arc::new(script)));
+        // With the lock open, here and below: a script may own what is under test, and run its
+        // drop.
         drop(old);
     }
 
-    /// What `poll_ready` says from now on, to those that do not wait yet.
+    /// Sets the result of `poll_ready` from now on, for callers that do not wait yet.
     pub fn ready(&self, readiness: Readiness) {
         let old = self.scripted(|now| std::mem::replace(&mut now.readiness, readiness));
         drop(old);
@@ -100,7 +104,7 @@ impl Control {
         self.0.board.read(|state| state.stats)
     }
 
-    /// Whether `holds` becomes true of the counters within 2 s of real time.
+    /// Returns true if `holds` becomes true of the counters within 2 s of real time.
     pub async fn becomes(&self, mut holds: impl FnMut(&Stats) -> bool) -> bool {
         let reached = self.0.board.take(|state| holds(&state.stats).then_some(()));
         within_real(THROUGH, reached).await.is_some()
@@ -111,7 +115,7 @@ impl Control {
     ///
     /// # Panics
     ///
-    /// Then; it says what was done.
+    /// Then; the guard reports what was done.
     #[track_caller]
     pub fn assert_used_well(&self) {
         let misuses = self.0.board.read(|state| state.misuses.clone());
@@ -154,7 +158,7 @@ impl Control {
     }
 
     fn scripted<R>(&self, with: impl FnOnce(&mut Script) -> R) -> R {
-        with(&mut self.0.script.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut lock(&self.0.script))
     }
 }
 

@@ -11,13 +11,14 @@ use tokio::sync::Notify;
 
 use crate::deadline::within_real;
 
-/// How long, in real time, a wake-up may take before it counts as lost.
+/// The real time that a wake-up may take before it counts as lost.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How often a future may be woken while nothing happens before it counts as spinning.
+/// The number of times that a future may be woken while nothing happens before it counts as
+/// spinning.
 const RESTLESS: usize = 64;
 
-/// How often other tasks get a turn before the state of things counts as settled.
+/// The number of times that other tasks get a turn before the state of things counts as settled.
 const TURNS: usize = 64;
 
 /// A future that is polled only when it was woken, by a waker that counts.
@@ -37,7 +38,7 @@ const TURNS: usize = 64;
 pub struct Driven<F> {
     future: Pin<Box<F>>,
     bell: Arc<Bell>,
-    /// How often it had been woken when it was polled last, by this waker.
+    /// The number of times that it had been woken when it was polled last, by this waker.
     polled_at: Option<usize>,
 }
 
@@ -70,12 +71,14 @@ impl<F: Future> Driven<F> {
 
     /// Polls once, woken or not.
     pub fn poll(&mut self) -> Poll<F::Output> {
+        // Read before the poll: a wake-up in the middle of it asks for another one.
         self.polled_at = Some(self.wakes());
         let waker = Waker::from(Arc::clone(&self.bell));
         self.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
 
-    /// How often it was woken since it was made, or since [`new_waker`](Self::new_waker).
+    /// Returns the number of times that it was woken since it was made, or since
+    /// [`new_waker`](Self::new_waker).
     pub fn wakes(&self) -> usize {
         self.bell.rung.load(Ordering::SeqCst)
     }
@@ -156,10 +159,12 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        // Counted before it is announced: the driver compares the count when it wakes.
         self.rung.fetch_add(1, Ordering::SeqCst);
         if let Some(hook) = &self.hook {
             hook();
         }
+        // Keeps a permit where the driver does not wait yet: the wake-up is not lost.
         self.notify.notify_one();
     }
 }
@@ -181,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_future_that_waits_for_a_task_comes_to_rest() {
+    async fn future_awaiting_a_task_comes_to_rest() {
         let mut join = Driven::new(tokio::spawn(async { 7 }));
         assert!(matches!(join.rest().await, Poll::Ready(Ok(7))));
         assert!(Driven::new(pending::<()>()).rest().await.is_pending());

@@ -15,7 +15,7 @@ use super::control::{Control, InFlight};
 
 type Answer<Req, Resp> = Arc<dyn Fn(&Req) -> Resp + Send + Sync>;
 
-/// A scripted inner service: it answers, waits, fails or panics as its [`Control`] says, and
+/// A scripted inner service: it answers, waits, fails or panics as its [`Control`] scripts, and
 /// watches whether it is used as Tower's contract asks.
 ///
 /// Clones share the control; readiness is each clone's own.
@@ -59,7 +59,7 @@ impl<Req, Resp> Probe<Req, Resp> {
         }
     }
 
-    /// What scripts and watches it.
+    /// Returns the handle that scripts and watches it.
     pub fn control(&self) -> Control {
         self.control.clone()
     }
@@ -112,6 +112,7 @@ impl<Req: Send + 'static, Resp: 'static> Service<Req> for Probe<Req, Resp> {
                 .misused(format!("called without being ready at {caller}"));
         }
         let act = self.control.called();
+        // Before the panic of `PanicInCall`, which drops it again: such a call counts as cancelled.
         let guard = self.control.begin();
         self.control.pass(Moment::Call);
         assert!(
@@ -173,6 +174,7 @@ impl<Resp> Future for ProbeFuture<Resp> {
             return Poll::Pending;
         };
         let outcome = ready!(work.as_mut().poll(cx));
+        // So that a poll after the end is noticed.
         self.work = None;
         if let Some(guard) = self.guard.take() {
             guard.end();

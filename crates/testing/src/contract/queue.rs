@@ -43,7 +43,7 @@ where
         assert_eq!(peak, capacity, "so many calls were let through at once");
     }
 
-    /// With a capacity: the turn of one that left goes to the next.
+    /// With a capacity: the turn of a cancelled caller goes to the next.
     pub async fn the_turn_of_one_that_left_goes_to_the_next(&self) {
         let Some(capacity) = self.capacity else {
             return;
@@ -63,7 +63,7 @@ where
         }
         let next = calls.pop();
         let leaving = calls.pop();
-        // Places fall free, and with them the turn of the one that leaves without being polled.
+        // Places fall free, and with them the turn of the one that is cancelled without being polled.
         gate.admit(1);
         let mut served = 0;
         for call in &mut calls {
@@ -74,6 +74,7 @@ where
         if let Some(next) = next {
             expect_ok(next.finish().await);
         }
+        // Those in flight, so that every place is to be free.
         drop(calls);
         self.expect_all_places(&service, &control).await;
     }

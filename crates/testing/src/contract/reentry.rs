@@ -93,6 +93,7 @@ where
                 assert!(call.rest().await.is_pending());
             }
             if !leaves {
+                // Enough for the calls of the hook as well, each of which may take a pass.
                 gate.admit(calls.len() * 4);
                 drop(join_all(calls.into_iter().map(Driven::finish)).await);
                 gate.close();
@@ -137,6 +138,7 @@ impl<Req, S: Service<Req> + Clone> Reentry<Req, S> {
             return;
         }
         self.entered.fetch_add(1, Ordering::SeqCst);
+        // Cloned out: the lock is open again when the layer is called.
         let service = self.service.lock();
         let mut service = service.unwrap_or_else(PoisonError::into_inner).clone();
         let mut cx = Context::from_waker(Waker::noop());
@@ -167,7 +169,7 @@ where
             .build();
         let runtime = runtime.expect("a runtime can be made");
         let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(test())));
-        // Whoever waits may have given up.
+        // The waiting task may have given up.
         drop(report.send(result));
     });
     match within_real(STUCK, outcome).await {

@@ -9,10 +9,10 @@ use hickory_proto::rr::RecordType;
 
 use crate::gate::Gate;
 
-/// The TTL of records, in seconds, unless told.
+/// The default TTL of records, in seconds.
 const TTL: u32 = 60;
 
-/// What the server does about one query: made by a constructor, changed by what follows.
+/// The server's reaction to one query: made by a constructor, changed by what follows.
 #[derive(Clone, Debug)]
 #[must_use = "an answer is what a script returns"]
 pub struct Answer {
@@ -24,8 +24,9 @@ pub struct Answer {
     pub(super) gate: Option<Gate>,
     pub(super) truncated: bool,
     pub(super) wrong_id: bool,
-    pub(super) wrong_question: bool,
+    pub(super) question: Question,
     pub(super) silent: Silent,
+    pub(super) owner: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub(super) enum Kind {
     /// The addresses that fit the type asked for; none is NODATA.
     Addrs(Vec<IpAddr>),
     Code(ResponseCode),
+    /// The name servers of a zone further up, and no authority for the name.
+    Referral,
     /// Aliases that lead back to the first.
     Loop,
     /// These bytes as they are; over TCP, with a length before them.
@@ -41,7 +44,15 @@ pub(super) enum Kind {
     Close,
 }
 
-/// To which queries it says nothing at all.
+/// The question that the answer repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    Asked,
+    Wrong,
+    None,
+}
+
+/// The queries that get no answer at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Silent {
     Never,
@@ -61,8 +72,9 @@ impl Answer {
             gate: None,
             truncated: false,
             wrong_id: false,
-            wrong_question: false,
+            question: Question::Asked,
             silent: Silent::Never,
+            owner: None,
         }
     }
 
@@ -95,6 +107,11 @@ impl Answer {
     /// A response code and nothing else.
     pub fn code(code: ResponseCode) -> Self {
         Self::of(Kind::Code(code))
+    }
+
+    /// A lame referral: neither an answer nor an SOA record, but the root's name servers.
+    pub fn referral() -> Self {
+        Self::of(Kind::Referral)
     }
 
     /// Nothing, ever.
@@ -150,7 +167,7 @@ impl Answer {
         self
     }
 
-    /// Over UDP, sends no records and says that there are more: the client must ask over TCP.
+    /// Over UDP, sends no records and the TC bit: the client must ask over TCP.
     pub fn truncated(mut self) -> Self {
         self.truncated = true;
         self
@@ -164,7 +181,19 @@ impl Answer {
 
     /// Answers a question that was not asked, with the right id.
     pub fn wrong_question(mut self) -> Self {
-        self.wrong_question = true;
+        self.question = Question::Wrong;
+        self
+    }
+
+    /// Leaves the question out, as servers do that could not read the query.
+    pub fn without_question(mut self) -> Self {
+        self.question = Question::None;
+        self
+    }
+
+    /// Gives the records another owner than the name asked for.
+    pub fn owned_by(mut self, owner: &str) -> Self {
+        self.owner = Some(owner.to_owned());
         self
     }
 

@@ -17,7 +17,7 @@ use crate::board::Board;
 use crate::gate::Gate;
 use crate::socket;
 
-/// How many ports are tried for one that is free for both transports.
+/// The number of ports that are tried for one that is free for both transports.
 const PORT_TRIES: usize = 64;
 
 const BACKLOG: i32 = 1024;
@@ -77,6 +77,7 @@ fn bind(addr: SocketAddr) -> (UdpSocket, TcpListener) {
             Ok(sockets) => return sockets,
             Err(error) => last = Some(error),
         }
+        // A port that was asked for does not fall free by another try.
         if addr.port() != 0 {
             break;
         }
@@ -85,6 +86,7 @@ fn bind(addr: SocketAddr) -> (UdpSocket, TcpListener) {
 }
 
 fn try_bind(addr: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    // UDP chooses the port; where that is taken for TCP, the next try gets another.
     let udp = std::net::UdpSocket::bind(addr)?;
     udp.set_nonblocking(true)?;
     let tcp = socket::try_listen(udp.local_addr()?, BACKLOG)?;
@@ -98,17 +100,18 @@ impl Desk {
         let serve = async {
             let mut buf = vec![0; 4096];
             loop {
-                // An error tells of a peer that did not want an earlier answer.
+                // An error is that of a peer that did not want an earlier answer.
                 let Ok((len, source)) = udp.recv_from(&mut buf).await else {
                     tokio::task::yield_now().await;
                     continue;
                 };
                 let work = self.clone().answer(&buf[..len], source, false);
+                // Weak: an answer that is still to come must not hold the port after a stop.
                 let udp = Arc::downgrade(&udp);
                 let stop = self.stop.clone();
                 tokio::spawn(async move {
                     let send = async {
-                        let Some(Said::Bytes(bytes)) = work.await else {
+                        let Some(Reply::Bytes(bytes)) = work.await else {
                             return;
                         };
                         if let Some(udp) = udp.upgrade() {
@@ -169,13 +172,13 @@ impl Desk {
         select(Box::pin(serve), Box::pin(closed.wait())).await;
     }
 
-    /// What is said to these bytes, once it is time; counted before this returns.
+    /// Returns the answer to these bytes, once it is time; the query is counted before.
     fn answer(
         self,
         bytes: &[u8],
         source: SocketAddr,
         tcp: bool,
-    ) -> impl Future<Output = Option<Said>> + use<> {
+    ) -> impl Future<Output = Option<Reply>> + use<> {
         let asked = wire::query(bytes, source, tcp).map(|(mut query, message)| {
             let script = self.board.update(|state| state.arrive(&mut query));
             (query, message, script)
@@ -186,17 +189,21 @@ impl Desk {
                 Some(script) => script(&query),
                 None => Answer::nxdomain(),
             };
-            say(&answer, &query, &message).await
+            reply(&answer, &query, &message).await
         }
     }
 }
 
-enum Said {
+enum Reply {
     Bytes(Vec<u8>),
     Close,
 }
 
-async fn say(answer: &Answer, query: &Query, message: &hickory_proto::op::Message) -> Option<Said> {
+async fn reply(
+    answer: &Answer,
+    query: &Query,
+    message: &hickory_proto::op::Message,
+) -> Option<Reply> {
     if answer.is_silent(query.rtype, query.tcp) {
         return None;
     }
@@ -207,27 +214,27 @@ async fn say(answer: &Answer, query: &Query, message: &hickory_proto::op::Messag
         gate.wait().await;
     }
     if matches!(answer.kind, Kind::Close) {
-        return Some(Said::Close);
+        return Some(Reply::Close);
     }
-    wire::answer(answer, query, message).map(Said::Bytes)
+    wire::answer(answer, query, message).map(Reply::Bytes)
 }
 
 async fn send_tcp(
-    work: impl Future<Output = Option<Said>>,
+    work: impl Future<Output = Option<Reply>>,
     write: Arc<Mutex<OwnedWriteHalf>>,
     closed: &Gate,
 ) {
     match work.await {
-        Some(Said::Bytes(bytes)) => {
+        Some(Reply::Bytes(bytes)) => {
             let Ok(len) = u16::try_from(bytes.len()) else {
                 return;
             };
             let mut framed = len.to_be_bytes().to_vec();
             framed.extend_from_slice(&bytes);
-            // The peer may be gone; then nobody misses the answer.
+            // The peer may be gone; then the answer is not missed.
             drop(write.lock().await.write_all(&framed).await);
         }
-        Some(Said::Close) => closed.open(),
+        Some(Reply::Close) => closed.open(),
         None => {}
     }
 }

@@ -66,7 +66,7 @@ fn addresses(message: &Message) -> Vec<IpAddr> {
 }
 
 #[tokio::test]
-async fn each_type_gets_its_own_addresses_over_udp_and_tcp() {
+async fn record_types_are_answered_over_udp_and_tcp() {
     let dns = DnsServer::start().await;
     dns.set(
         "Billing.internal.",
@@ -119,7 +119,7 @@ async fn negative_answers_carry_a_soa_only_if_told() {
 }
 
 #[tokio::test]
-async fn a_script_sees_how_often_it_was_asked_and_can_be_replaced() {
+async fn dns_script_counts_queries_and_is_replaceable() {
     let dns = DnsServer::start().await;
     dns.script("flaky.test", |query| match query.nth {
         0 => Answer::servfail(),
@@ -182,7 +182,7 @@ async fn silence_holds_up_nobody_else() {
 }
 
 #[tokio::test]
-async fn large_answers_are_truncated_over_udp_and_whole_over_tcp() {
+async fn large_answers_truncate_over_udp_not_tcp() {
     let dns = DnsServer::start().await;
     let many: Vec<IpAddr> = (0..200).map(|n| IpAddr::from([10, 0, 0, n])).collect();
     dns.set("huge.test", Answer::addrs(many.clone()));
@@ -200,7 +200,7 @@ async fn large_answers_are_truncated_over_udp_and_whole_over_tcp() {
 }
 
 #[tokio::test]
-async fn truncation_can_be_forced_and_tcp_can_close_instead() {
+async fn truncation_and_tcp_close_can_be_forced() {
     let dns = DnsServer::start().await;
     dns.set("tc.test", Answer::addrs(ips(&["10.0.0.1"])).truncated());
     dns.set("close.test", Answer::close());
@@ -241,7 +241,7 @@ async fn lies_are_told_as_scripted() {
 }
 
 #[tokio::test]
-async fn a_stopped_server_refuses_and_a_restarted_one_remembers() {
+async fn stopped_dns_server_refuses_restarted_one_remembers() {
     let mut dns = DnsServer::start_on("127.0.0.2".parse().unwrap()).await;
     dns.set("a.test", Answer::addrs(ips(&["10.0.0.1"])));
     udp(&dns, "a.test.", RecordType::A).await;

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hickory_proto::op::{Message, MessageType, OpCode};
-use hickory_proto::rr::rdata::{CNAME, SOA};
+use hickory_proto::rr::rdata::{CNAME, NS, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::time::Instant;
 
-use super::answer::{Answer, Kind};
+use super::answer::{Answer, Kind, Question as Echo};
 use super::{Query, canonical};
 
 /// The most that an answer over TCP can be.
@@ -24,6 +24,7 @@ pub(super) fn query(bytes: &[u8], source: SocketAddr, tcp: bool) -> Option<(Quer
         name: canonical(&question.name().to_ascii()),
         rtype: question.query_type(),
         tcp,
+        edns: message.edns.is_some(),
         nth: 0,
         source,
         id: message.metadata.id,
@@ -44,10 +45,12 @@ pub(super) fn answer(answer: &Answer, query: &Query, asked: &Message) -> Option<
     message.metadata.recursion_available = true;
     let mut question = question.clone();
     let name = question.name().clone();
-    if answer.wrong_question {
+    if answer.question == Echo::Wrong {
         question.set_name(parse("wrong.invalid"));
     }
-    message.add_query(question);
+    if answer.question != Echo::None {
+        message.add_query(question);
+    }
     match &answer.kind {
         Kind::Addrs(addrs) => add_addrs(&mut message, addrs, query.rtype, &name, answer),
         Kind::Loop => {
@@ -56,6 +59,12 @@ pub(super) fn answer(answer: &Answer, query: &Query, asked: &Message) -> Option<
                 alias(name.clone(), other.clone(), answer.ttl),
                 alias(other, name.clone(), answer.ttl),
             ]);
+        }
+        Kind::Referral => {
+            // As a server that does not recurse, and names those that know more.
+            message.metadata.recursion_available = false;
+            let server = RData::NS(NS(parse("ns.invalid")));
+            message.add_authority(Record::from_rdata(Name::root(), answer.ttl, server));
         }
         Kind::Code(code) => message.metadata.response_code = *code,
         Kind::Bytes(_) | Kind::Close => return None,
@@ -74,7 +83,10 @@ fn add_addrs(
     name: &Name,
     answer: &Answer,
 ) {
-    let owner = chain(message, name, answer);
+    let mut owner = chain(message, name, answer);
+    if let Some(other) = &answer.owner {
+        owner = parse(other);
+    }
     let fitting = addrs.iter().filter(|ip| match rtype {
         RecordType::A => ip.is_ipv4(),
         RecordType::AAAA => ip.is_ipv6(),

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,16 +9,16 @@ use std::task::{Context, Poll, ready};
 use super::counted::{CountedIo, Stats, Stream};
 use crate::board::Board;
 
-/// What a dial comes to: a panic is left to the future, so that it is counted first.
+/// The result of a dial: a panic is left to the future, so that it is counted first.
 pub(super) type Dialled =
-    Pin<Box<dyn Future<Output = Result<io::Result<CountedIo<Stream>>, ToldToPanic>> + Send>>;
+    Pin<Box<dyn Future<Output = Result<io::Result<CountedIo<Stream>>, ScriptedPanic>> + Send>>;
 
-pub(super) struct ToldToPanic;
+pub(super) struct ScriptedPanic;
 
 /// A dial in progress; dropping it cancels it, and counts it as cancelled.
 pub struct Connecting {
     pub(super) dial: Dialled,
-    pub(super) dialling: Dialling,
+    pub(super) dialling: Option<Dialling>,
 }
 
 impl fmt::Debug for Connecting {
@@ -33,11 +32,12 @@ impl Future for Connecting {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = ready!(self.dial.as_mut().poll(cx));
-        let dialling = mem::replace(&mut self.dialling, Dialling(None));
-        dialling.end(|stats| match &outcome {
-            Ok(Ok(_)) => stats.opened += 1,
-            Ok(Err(_)) | Err(ToldToPanic) => stats.failed += 1,
-        });
+        if let Some(dialling) = self.dialling.take() {
+            dialling.end(|stats| match &outcome {
+                Ok(Ok(_)) => stats.opened += 1,
+                Ok(Err(_)) | Err(ScriptedPanic) => stats.failed += 1,
+            });
+        }
         let Ok(outcome) = outcome else {
             panic!("this dial was told to panic");
         };
@@ -46,11 +46,26 @@ impl Future for Connecting {
 }
 
 /// Counts a call as dialling; dropped without an end, it counts as cancelled.
-pub(super) struct Dialling(pub(super) Option<Arc<Board<Stats>>>);
+pub(super) struct Dialling {
+    board: Option<Arc<Board<Stats>>>,
+    /// Which call it is, from 0.
+    pub(super) nth: usize,
+}
 
 impl Dialling {
+    pub(super) fn begin(board: &Arc<Board<Stats>>) -> Self {
+        let nth = board.update(|stats| {
+            stats.calls += 1;
+            stats.dialling += 1;
+            stats.peak_dialling = stats.peak_dialling.max(stats.dialling);
+            stats.calls - 1
+        });
+        let board = Some(Arc::clone(board));
+        Self { board, nth }
+    }
+
     pub(super) fn end(mut self, how: impl FnOnce(&mut Stats)) {
-        if let Some(board) = self.0.take() {
+        if let Some(board) = self.board.take() {
             board.update(|stats| {
                 stats.dialling -= 1;
                 how(stats);
@@ -61,7 +76,7 @@ impl Dialling {
 
 impl Drop for Dialling {
     fn drop(&mut self) {
-        if let Some(board) = self.0.take() {
+        if let Some(board) = self.board.take() {
             board.update(|stats| {
                 stats.dialling -= 1;
                 stats.cancelled += 1;

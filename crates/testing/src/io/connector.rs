@@ -16,12 +16,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::connecting::{Connecting, Dialling, ToldToPanic};
+use super::connecting::{Connecting, Dialling, ScriptedPanic};
 use super::counted::{CountedIo, Describe, Stats, Stream, Tap};
 use super::plan::{Dial, End, Plan};
 use crate::board::Board;
 use crate::gate::Gate;
-use crate::upstream::{MemoryDoor, Upstream};
+use crate::upstream::{MemoryTarget, Upstream};
 
 type Script = dyn Fn(&Dial) -> Plan + Send + Sync;
 
@@ -41,7 +41,7 @@ pub struct Connector {
 
 #[derive(Clone, Debug)]
 enum Target {
-    Memory(MemoryDoor),
+    Memory(MemoryTarget),
     Tcp(SocketAddr),
 }
 
@@ -54,10 +54,10 @@ enum Readiness {
 impl Connector {
     /// Connects to the upstream in memory: nothing of it needs a real clock or a socket.
     pub fn memory(upstream: &Upstream) -> Self {
-        Self::new(Target::Memory(upstream.door()))
+        Self::new(Target::Memory(upstream.memory()))
     }
 
-    /// Connects to this address over TCP, whatever the URI says.
+    /// Connects to this address over TCP, whatever the URI.
     pub fn tcp(addr: SocketAddr) -> Self {
         Self::new(Target::Tcp(addr))
     }
@@ -75,21 +75,21 @@ impl Connector {
         }
     }
 
-    /// How each dial goes; without a script all connect at once.
+    /// Scripts each dial; without a script all connect at once.
     #[must_use]
     pub fn script(mut self, script: impl Fn(&Dial) -> Plan + Send + Sync + 'static) -> Self {
         self.script = Arc::new(script);
         self
     }
 
-    /// What its connections say of themselves, such as `|| Connected::new().negotiated_h2()`.
+    /// Sets the `Connected` of its connections, such as `|| Connected::new().negotiated_h2()`.
     #[must_use]
     pub fn connected(mut self, describe: impl Fn() -> Connected + Send + Sync + 'static) -> Self {
         self.connected = Arc::new(describe);
         self
     }
 
-    /// Tells what is written on its connections, piece by piece, as the system accepts it.
+    /// Reports what is written on its connections, piece by piece, as the system accepts it.
     #[must_use]
     pub fn tap(mut self, written: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
         self.tap = Some(Arc::new(written));
@@ -134,6 +134,7 @@ impl Clone for Connector {
             board: Arc::clone(&self.board),
             uris: Arc::clone(&self.uris),
             ready_when: self.ready_when.clone(),
+            // Never copied, as Tower's contract has it.
             readiness: Readiness::Not,
         }
     }
@@ -171,16 +172,12 @@ impl Service<Uri> for Connector {
             matches!(ready, Readiness::Ready),
             "the connector was called without being polled ready"
         );
-        let nth = self.board.update(|stats| {
-            stats.calls += 1;
-            stats.dialling += 1;
-            stats.peak_dialling = stats.peak_dialling.max(stats.dialling);
-            stats.calls - 1
-        });
-        let dialling = Dialling(Some(Arc::clone(&self.board)));
+        let dialling = Dialling::begin(&self.board);
+        let nth = dialling.nth;
         self.uris.update(|uris| uris.push(uri.clone()));
         let plan = (self.script)(&Dial { nth, uri });
         if matches!(plan.end, End::PanicInCall) {
+            // Ended by hand: its drop would count as cancelled.
             dialling.end(|stats| stats.failed += 1);
             panic!("this call was told to panic");
         }
@@ -194,7 +191,7 @@ impl Service<Uri> for Connector {
         let dial = async move { Ok(dial.await?.map(|io| io.tapped(tap))) };
         Connecting {
             dial: Box::pin(dial),
-            dialling,
+            dialling: Some(dialling),
         }
     }
 }
@@ -204,7 +201,7 @@ async fn dial(
     target: Target,
     connected: Describe,
     board: Arc<Board<Stats>>,
-) -> Result<io::Result<CountedIo<Stream>>, ToldToPanic> {
+) -> Result<io::Result<CountedIo<Stream>>, ScriptedPanic> {
     if !plan.delay.is_zero() {
         tokio::time::sleep(plan.delay).await;
     }
@@ -215,7 +212,7 @@ async fn dial(
         End::Connect => target.connect().await,
         End::Fail(kind) => Err(kind.into()),
         End::Hang => pending().await,
-        End::Panic | End::PanicInCall => return Err(ToldToPanic),
+        End::Panic | End::PanicInCall => return Err(ScriptedPanic),
     };
     Ok(stream.map(|stream| CountedIo::new(stream, connected, board)))
 }
@@ -223,7 +220,7 @@ async fn dial(
 impl Target {
     async fn connect(self) -> io::Result<Stream> {
         Ok(match self {
-            Self::Memory(door) => Stream::Memory(TokioIo::new(door.connect()?)),
+            Self::Memory(target) => Stream::Memory(TokioIo::new(target.connect()?)),
             Self::Tcp(addr) => Stream::Tcp(TokioIo::new(TcpStream::connect(addr).await?)),
         })
     }

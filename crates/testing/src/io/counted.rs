@@ -39,7 +39,7 @@ pub struct Stats {
     pub peak_live: usize,
 }
 
-/// Told what was written.
+/// Receives what was written.
 pub(super) type Tap = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
 /// `Connected` cannot be cloned, so it is made anew each time.
@@ -50,7 +50,8 @@ pub(super) type Describe = Arc<dyn Fn() -> Connected + Send + Sync>;
 /// It counts from when it is made to its drop, whatever the peer does.
 pub struct CountedIo<T> {
     inner: T,
-    connected: Describe,
+    /// Else what the IO object says itself.
+    connected: Option<Describe>,
     tap: Option<Tap>,
     // Last, so that the connection is closed before it is counted as closed.
     _live: Live,
@@ -69,7 +70,16 @@ impl<T> CountedIo<T> {
     pub(super) fn new(inner: T, connected: Describe, board: Arc<Board<Stats>>) -> Self {
         Self {
             inner,
-            connected,
+            connected: Some(connected),
+            tap: None,
+            _live: Live::new(board),
+        }
+    }
+
+    pub(super) fn of(inner: T, board: Arc<Board<Stats>>) -> Self {
+        Self {
+            inner,
+            connected: None,
             tap: None,
             _live: Live::new(board),
         }
@@ -80,12 +90,12 @@ impl<T> CountedIo<T> {
         self
     }
 
-    /// What is counted.
+    /// Returns the counted IO.
     pub fn get_ref(&self) -> &T {
         &self.inner
     }
 
-    /// What is counted.
+    /// Returns the counted IO.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }
@@ -150,9 +160,18 @@ impl<T: Write + Unpin> Write for CountedIo<T> {
     }
 }
 
-impl<T> Connection for CountedIo<T> {
+impl<T: Connection> Connection for CountedIo<T> {
     fn connected(&self) -> Connected {
-        (self.connected)()
+        let own = || self.inner.connected();
+        self.connected
+            .as_ref()
+            .map_or_else(own, |connected| connected())
+    }
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Dial {
     pub uri: Uri,
 }
 
-/// How one dial goes: first the waits, then the end.
+/// The course of one dial: first the waits, then the end.
 #[derive(Clone, Debug)]
 #[must_use = "a plan is what a script returns"]
 pub struct Plan {

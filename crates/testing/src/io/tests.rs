@@ -32,7 +32,7 @@ async fn exchange(io: CountedIo<Stream>) {
 }
 
 #[tokio::test]
-async fn it_connects_in_memory_and_over_tcp_to_the_same_upstream() {
+async fn connector_reaches_upstream_in_memory_and_tcp() {
     let upstream = Upstream::start(|_| Reply::ok("hello")).await;
     for connector in [
         Connector::memory(&upstream),
@@ -54,7 +54,7 @@ async fn it_connects_in_memory_and_over_tcp_to_the_same_upstream() {
 }
 
 #[tokio::test]
-async fn live_is_what_is_held_not_what_the_peer_thinks() {
+async fn live_counts_held_connections_despite_peer_reset() {
     let upstream = Upstream::builder().start().await;
     let connector = Connector::memory(&upstream);
     let io = connect(&connector).await.unwrap();
@@ -66,7 +66,7 @@ async fn live_is_what_is_held_not_what_the_peer_thinks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dials_wait_fail_hang_and_are_cancelled_as_planned() {
+async fn dials_wait_fail_hang_or_cancel_as_planned() {
     let upstream = Upstream::builder().start().await;
     let gate = Gate::new();
     let wait = gate.clone();
@@ -99,7 +99,7 @@ async fn dials_wait_fail_hang_and_are_cancelled_as_planned() {
 }
 
 #[tokio::test]
-async fn panics_come_from_the_call_or_the_future_and_count_as_failures() {
+async fn panics_in_call_or_future_count_as_failed() {
     let upstream = Upstream::builder().start().await;
     let connector = Connector::memory(&upstream).script(|dial| match dial.nth {
         0 => Plan::panic(),
@@ -114,7 +114,7 @@ async fn panics_come_from_the_call_or_the_future_and_count_as_failures() {
 }
 
 #[tokio::test]
-async fn readiness_waits_at_its_gate_and_is_not_copied() {
+async fn gated_readiness_is_not_copied_to_clones() {
     let upstream = Upstream::builder().start().await;
     let gate = Gate::new();
     let connector = Connector::memory(&upstream).ready_when(&gate);

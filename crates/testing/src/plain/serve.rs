@@ -41,6 +41,7 @@ pub(super) async fn accept(listener: TcpListener, host: Arc<Host>) {
             stats.live += 1;
             stats.peak_live = stats.peak_live.max(stats.live);
         });
+        // Not in the task, which may be dropped before its first poll.
         let live = Counted(Arc::clone(&host), |stats| stats.live -= 1);
         tokio::spawn(serve(stream, live));
     }
@@ -55,7 +56,7 @@ async fn serve(stream: TcpStream, live: Counted) {
             TokioIo::new(stream),
             service_fn(|request| answer(Arc::clone(&host), request)),
         );
-    // How a connection ends is the client's affair; the counters tell that it did. Both futures,
+    // How a connection ends is the client's affair; the counters show that it did. Both futures,
     // and with them the socket, are gone before it is counted out.
     drop(select(connection, Box::pin(host.stop.wait())).await);
     drop(live);
@@ -72,11 +73,13 @@ async fn answer(
     });
     let answering = Counted(Arc::clone(&host), |stats| stats.in_flight -= 1);
     let mut body = request.into_body();
+    // To its end: hyper may close a connection whose request was not read.
     while let Some(Ok(_)) = body.frame().await {}
     if !host.latency.is_zero() {
         tokio::time::sleep(host.latency).await;
     }
     let response = Response::new(Full::new(host.body.clone()));
+    // Before the response goes out: a client that has it finds it counted out.
     drop(answering);
     Ok(response)
 }

@@ -38,7 +38,7 @@ async fn a_burst_of_clients_is_served_and_counted() {
 }
 
 #[tokio::test]
-async fn without_keep_alive_each_request_is_a_connection_of_its_own() {
+async fn each_request_reconnects_without_keep_alive() {
     let upstream = Plain::builder().keep_alive(false).start().await;
     let client = Client::builder(TokioExecutor::new())
         .build::<_, Full<Bytes>>(Connector::tcp(upstream.addr()));

@@ -79,6 +79,7 @@ impl Framing {
         match self {
             Self::ChunkSize => {
                 let text = std::str::from_utf8(line).map_err(|_| Malformed)?;
+                // Chunk extensions are ignored (RFC 9112, section 7.1.1).
                 let size = text.split(';').next().unwrap_or_default().trim();
                 match usize::from_str_radix(size, 16).map_err(|_| Malformed)? {
                     0 => Ok(Self::Trailers),

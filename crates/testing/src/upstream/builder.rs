@@ -49,25 +49,25 @@ impl Builder {
         }
     }
 
-    /// The address to listen on, `127.0.0.1:0` unless told; port 0 means any.
+    /// The address to listen on, by default `127.0.0.1:0`; port 0 means any.
     pub fn bind(mut self, addr: impl Into<SocketAddr>) -> Self {
         self.bind = addr.into();
         self
     }
 
-    /// The longest line of connections not yet accepted, 4096 unless told.
+    /// The longest line of connections not yet accepted, by default 4096.
     pub fn backlog(mut self, backlog: i32) -> Self {
         self.backlog = backlog;
         self
     }
 
-    /// What to do about each request. Called when its head is complete.
+    /// Scripts the reply to each request. Called when its head is complete.
     pub fn reply(mut self, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         self.host.on_request = Box::new(script);
         self
     }
 
-    /// What to do with each new connection, by its number, before it serves requests.
+    /// Scripts each new connection, by its number, before it serves requests.
     pub fn on_accept(mut self, script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
         self.host.on_accept = Some(Box::new(script));
         self
@@ -79,7 +79,7 @@ impl Builder {
         self
     }
 
-    /// Says `Connection: close` with each connection's `n`th response, and closes.
+    /// Sends `Connection: close` with each connection's `n`th response, and closes.
     pub fn max_requests(mut self, n: usize) -> Self {
         self.host.max_requests = Some(n);
         self

@@ -1,4 +1,4 @@
-//! One connection of the upstream: reads requests, does what the script says.
+//! One connection of the upstream: reads requests, does what the script has.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -17,11 +17,11 @@ use super::step::Step;
 use super::stream::Wire;
 use super::wire::{Malformed, RawHead};
 
-/// How far a connection reads ahead while it waits, to see the peer leave. A peer that sends more
-/// meets back-pressure, and is not seen leaving.
+/// The bytes that a connection reads ahead while it waits, to notice the peer's close. A peer that
+/// sends more meets backpressure, and its close goes unnoticed.
 const READ_AHEAD: usize = 256 * 1024;
 
-/// The connection is over; whoever gets this lets go of it.
+/// The connection is over; the caller closes it.
 pub(super) struct Ended;
 
 impl From<io::Error> for Ended {
@@ -108,6 +108,7 @@ impl<S: Wire> Connection<S> {
         self.host.arrive(&mut request);
         let mut reply = (self.host.on_request)(&request);
         let last = self.host.max_requests == Some(nth + 1);
+        // A reply of bytes alone has no head to announce the close in.
         if last && reply.steps.iter().any(|step| matches!(step, Step::Head(_))) {
             reply = reply.closing();
         }
@@ -153,6 +154,8 @@ impl<S: Wire> Connection<S> {
         };
         let mut timeout = pin!(timeout);
         loop {
+            // What was read goes before an order: with a byte of a request there the connection is
+            // not idle.
             let order = tokio::select! {
                 biased;
                 read = self.stream.read_buf(&mut self.buf) => return match read? {
@@ -165,6 +168,7 @@ impl<S: Wire> Connection<S> {
             match order {
                 Ok(Command::Close) => return self.close().await,
                 Ok(Command::Write(bytes)) => self.stream.write_all(&bytes).await?,
+                // More orders than the channel holds: the later ones follow.
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return Err(Ended),
             }
@@ -185,13 +189,14 @@ impl<S: Wire> Connection<S> {
         }
     }
 
-    /// Waits for `wait`, unless the peer leaves first. A peer that only stopped sending has left.
+    /// Waits for `wait`, unless the peer closes first. A peer that only stopped sending has closed.
     pub(super) async fn unless_gone(
         &mut self,
         wait: impl Future<Output = ()>,
     ) -> Result<(), Ended> {
         let mut wait = pin!(wait);
         while self.buf.len() < READ_AHEAD {
+            // The wait before the peer: a step that is due is done though the peer has closed.
             tokio::select! {
                 biased;
                 () = &mut wait => return Ok(()),

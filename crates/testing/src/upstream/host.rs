@@ -24,7 +24,7 @@ pub struct Request {
     pub nth: usize,
     /// Which request at this upstream, in the order in which heads were complete, from 0.
     pub arrival: usize,
-    /// When its head was complete.
+    /// The time at which its head was complete.
     pub at: Instant,
     /// The method.
     pub method: String,
@@ -36,7 +36,7 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Bytes of the body, without its framing, as far as it was read: 0 when a script sees it.
     pub body_len: usize,
-    /// Whether the body was read to its end.
+    /// True if the body was read to its end.
     pub body_complete: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Doing what a reply says, step by step.
+//! Performs a reply, step by step.
 
 use std::future::pending;
 
@@ -25,6 +25,7 @@ impl<S: Wire> Connection<S> {
                 Step::Body(bytes) | Step::Write(bytes) => self.out.extend_from_slice(&bytes),
                 Step::Echo => self.echo(exchange.as_deref_mut()).await?,
                 step => {
+                    // What was put together goes out before anything that takes time.
                     self.flush().await?;
                     self.act(step, exchange.as_deref_mut()).await?;
                 }

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::step::{Head, Step};
 use crate::gate::Gate;
 
-/// What the upstream does about one request: made by a constructor, extended by what follows.
+/// The upstream's reaction to one request: made by a constructor, extended by what follows.
 ///
-/// The request's body is read first, unless [`before_body`](Self::before_body) says otherwise. After
+/// The request's body is read first, unless [`before_body`](Self::before_body) is set. After
 /// the last step the connection serves its next request, unless a step ended it or the request or
-/// the response said that it is the last.
+/// the response had `Connection: close`.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::gate::Gate;
 /// let gate = Gate::new();
 /// // Half the body, then, when the test opens the gate, a reset.
 /// let cut = Reply::head(200).header("content-length", "10").body("hello").wait(&gate).reset();
-/// // A good answer after a delay; while idle, an answer that nobody asked for.
+/// // A good answer after a delay; while idle, a response without a request.
 /// let poison = Reply::ok("hello")
 ///     .after(Duration::from_millis(5))
 ///     .wait(&gate)
@@ -92,7 +92,7 @@ impl Reply {
         Self::nothing().write(bytes)
     }
 
-    /// No answer, ever: the connection is held until the peer leaves.
+    /// No answer, ever: the connection is held until the peer closes.
     pub fn never() -> Self {
         Self::nothing().hold()
     }
@@ -113,7 +113,7 @@ impl Reply {
         self
     }
 
-    /// Says `Connection: close` in the head, and closes after the last step.
+    /// Sends `Connection: close` in the head, and closes after the last step.
     pub fn closing(self) -> Self {
         self.header("connection", "close")
     }
@@ -177,7 +177,7 @@ impl Reply {
         self.then(Step::Wait(gate.clone()))
     }
 
-    /// Then waits until the peer leaves.
+    /// Then waits until the peer closes.
     pub fn hold(self) -> Self {
         self.then(Step::Hold)
     }
@@ -192,7 +192,7 @@ impl Reply {
         self.then(Step::Reset)
     }
 
-    /// Whether a final head in it says that the connection ends.
+    /// Returns true if a final head in it has `Connection: close`.
     pub(super) fn says_close(&self) -> bool {
         self.steps.iter().any(|step| match step {
             Step::Head(head) => head.headers.iter().any(|(name, value)| {
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_written_as_it_was_put_together() {
+    fn head_is_encoded_as_it_was_built() {
         let reply = Reply::respond(503, "busy")
             .header("retry-after", "1")
             .closing();
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "a header needs a head before it")]
-    fn a_header_without_a_head_is_a_mistake_in_the_script() {
+    fn header_without_a_head_panics() {
         drop(Reply::raw("x").header("a", "b"));
     }
 }

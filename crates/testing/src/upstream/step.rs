@@ -22,15 +22,15 @@ pub enum Step {
     Write(Bytes),
     /// Writes a 200 whose body is the request's, which it reads to its end first.
     Echo,
-    /// Sends back every byte that comes from now on, until the peer leaves: for after a 101.
+    /// Sends back every byte that comes from now on, until the peer closes: for after a 101.
     EchoBytes,
-    /// Waits. A peer that leaves meanwhile ends the connection, here as in every wait.
+    /// Waits. A peer that closes meanwhile ends the connection, here as in every wait.
     Delay(Duration),
     /// Waits at a gate.
     Wait(Gate),
-    /// Waits until the peer leaves.
+    /// Waits until the peer closes.
     Hold,
-    /// Says that nothing more will be written (FIN), and goes on reading.
+    /// Sends FIN: nothing more will be written, and goes on reading.
     Shutdown,
     /// Closes the connection in an orderly way (FIN).
     Close,

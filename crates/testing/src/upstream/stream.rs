@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 
-/// What a connection runs on.
+/// The transport of a connection.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {
     /// Makes the coming drop a reset.
     fn reset_on_drop(&self);

@@ -46,6 +46,7 @@ impl RawHead {
             version: word()?.to_owned(),
             headers: Vec::new(),
         };
+        // Turns away HTTP/2 as well, whose preface begins with `PRI * HTTP/2.0`.
         if words.next().is_some() || !head.version.starts_with("HTTP/1.") {
             return Err(Malformed);
         }
@@ -62,9 +63,10 @@ impl RawHead {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Whether the peer will send another request on this connection.
+    /// Returns true if the peer will send another request on this connection.
     pub(super) fn keeps_alive(&self) -> bool {
         let connection = self.header("connection").unwrap_or_default();
+        // RFC 9112, section 9.3: HTTP/1.0 closes unless it is asked to keep.
         if self.version == "HTTP/1.0" {
             has_token(connection, "keep-alive")
         } else {
@@ -75,6 +77,7 @@ impl RawHead {
     pub(super) fn body(&self) -> Result<Body, Malformed> {
         let encoding = self.header("transfer-encoding").unwrap_or_default();
         match self.header("content-length") {
+            // Before the length, which does not count beside chunks (RFC 9112, section 6.3).
             _ if has_token(encoding, "chunked") => Ok(Body::chunked()),
             Some(length) => Ok(Body::of_length(length.parse().map_err(|_| Malformed)?)),
             None => Ok(Body::of_length(0)),
@@ -82,7 +85,7 @@ impl RawHead {
     }
 }
 
-/// Whether a comma-separated header value has this token.
+/// Returns true if a comma-separated header value has this token.
 pub(super) fn has_token(value: &str, token: &str) -> bool {
     value
         .split(',')
@@ -102,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_taken_once_it_is_whole_and_leaves_what_follows() {
+    fn whole_head_is_taken_and_leaves_the_rest() {
         let mut buf = BytesMut::from("GET /a?b HTTP/1.1\r\nHost: x\r\n");
         assert_eq!(RawHead::take(&mut buf), Ok(None));
         buf.extend_from_slice(b"\r\nnext");
@@ -142,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_end_where_their_framing_says_however_they_are_split() {
+    fn body_framing_holds_however_bytes_are_split() {
         for (headers, wire, body) in [
             ("", "", ""),
             ("content-length: 5\r\n", "hello", "hello"),

@@ -9,6 +9,8 @@ use rustls::{AlertDescription, CertificateError};
 use tollgate_core::error::find;
 use tollgate_core::{BoxError, Classified, ConnectErrorKind};
 
+use crate::tls::alpn::Alpn;
+
 /// A TLS handshake failed.
 ///
 /// Its chain of sources holds a [`Classified`] of kind [`Tls`](ConnectErrorKind::Tls) and ends in
@@ -18,8 +20,21 @@ pub struct TlsError {
     failure: TlsFailure,
     host: Box<str>,
     elapsed: Duration,
+    offered: Alpn,
     cause: Classified,
 }
+
+/// The peer knows no ALPN, and HTTP/2 alone was offered.
+#[derive(Debug)]
+struct NoAlpn;
+
+impl fmt::Display for NoAlpn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server ended the handshake without a word about ALPN")
+    }
+}
+
+impl Error for NoAlpn {}
 
 /// In which way a handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +46,7 @@ pub enum TlsFailure {
     Expired,
     /// The certificate is not valid yet.
     NotYetValid,
-    /// The certificate was issued by nobody that is trusted, such as itself.
+    /// The certificate was not issued by a trusted authority; it may be self-signed.
     UnknownIssuer,
     /// The certificate, or the handshake, is not signed by the key that it should be.
     BadSignature,
@@ -43,7 +58,9 @@ pub enum TlsFailure {
     OurCertificate,
     /// The two have no protocol version or cipher suite in common.
     Incompatible,
-    /// What the peer sends is not TLS.
+    /// The two have no application protocol in common, which ALPN agrees on.
+    NoCommonProtocol,
+    /// The peer's bytes are not TLS.
     NotTls,
     /// The peer refused the handshake with an alert.
     Refused,
@@ -56,11 +73,19 @@ pub enum TlsFailure {
 }
 
 impl TlsError {
-    pub(crate) fn new(host: &str, elapsed: Duration, error: BoxError) -> Self {
+    /// HTTP/2 alone was offered, and the server chose nothing.
+    pub(crate) fn no_alpn(host: &str, elapsed: Duration, offered: Alpn) -> Self {
+        let error = Self::new(host, elapsed, NoAlpn.into(), offered);
+        let failure = TlsFailure::NoCommonProtocol;
+        Self { failure, ..error }
+    }
+
+    pub(crate) fn new(host: &str, elapsed: Duration, error: BoxError, offered: Alpn) -> Self {
         Self {
             failure: TlsFailure::of(&*error),
             host: host.into(),
             elapsed,
+            offered,
             cause: Classified::new(ConnectErrorKind::Tls).because(error),
         }
     }
@@ -75,7 +100,7 @@ impl TlsError {
         &self.host
     }
 
-    /// How long the handshake took to fail.
+    /// Returns the time that the handshake took to fail.
     pub const fn elapsed(&self) -> Duration {
         self.elapsed
     }
@@ -87,7 +112,11 @@ impl fmt::Display for TlsError {
             f,
             "TLS handshake with {} failed: {}",
             self.host, self.failure
-        )
+        )?;
+        if self.failure == TlsFailure::NoCommonProtocol {
+            write!(f, "; offered: {}", self.offered.offer())?;
+        }
+        Ok(())
     }
 }
 
@@ -98,10 +127,17 @@ impl Error for TlsError {
 }
 
 impl TlsFailure {
+    /// Returns true of what another attempt would meet again, until somebody changes a certificate,
+    /// a clock or an option.
+    pub const fn is_for_good(self) -> bool {
+        !matches!(self, Self::Refused | Self::Closed | Self::Other)
+    }
+
     fn of(error: &(dyn Error + 'static)) -> Self {
         if find::<rustls::pki_types::InvalidDnsNameError>(error).is_some() {
             return Self::InvalidName;
         }
+        // Before the `io::Error`, in which rustls' own is wrapped.
         match find::<rustls::Error>(error) {
             Some(error) => Self::of_rustls(error),
             None if find::<io::Error>(error).is_some() => Self::Closed,
@@ -115,12 +151,18 @@ impl TlsFailure {
             rustls::Error::AlertReceived(_) if is_about_our_certificate(error) => {
                 Self::OurCertificate
             }
+            // The alerts for versions and suites that the peer does not take (RFC 8446, section
+            // 6.2).
             rustls::Error::PeerIncompatible(_)
             | rustls::Error::AlertReceived(
                 AlertDescription::ProtocolVersion
                 | AlertDescription::InsufficientSecurity
                 | AlertDescription::HandshakeFailure,
             ) => Self::Incompatible,
+            // RFC 7301, section 3.2.
+            rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+                Self::NoCommonProtocol
+            }
             rustls::Error::AlertReceived(_) => Self::Refused,
             rustls::Error::InvalidMessage(_)
             | rustls::Error::InappropriateMessage { .. }
@@ -143,7 +185,7 @@ impl TlsFailure {
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
             CertificateError::BadSignature => Self::BadSignature,
             CertificateError::Revoked => Self::Revoked,
-            // A self-signed certificate that says it is an authority.
+            // A self-signed certificate that is marked as an authority.
             CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => {
                 Self::UnknownIssuer
             }
@@ -176,6 +218,10 @@ impl fmt::Display for TlsFailure {
                  TlsOptions::identity_pem"
             }
             Self::Incompatible => "no protocol version or cipher suite in common",
+            Self::NoCommonProtocol => {
+                "the server speaks none of the protocols offered by ALPN; offer another with TlsOptions::alpn, \
+                 or leave Protocol::Http2 out"
+            }
             Self::NotTls => "what the server sends is not TLS; check the port and the scheme",
             Self::Refused => "the server refused it",
             Self::Closed => "the connection ended in the middle of it",
@@ -185,8 +231,9 @@ impl fmt::Display for TlsFailure {
     }
 }
 
-/// Whether the peer complains of the certificate that it got from us, or did not get.
+/// Returns true if the peer complains of the certificate that it got from us, or did not get.
 pub(crate) fn is_about_our_certificate(error: &rustls::Error) -> bool {
+    // RFC 8446, section 6.2. `access_denied` is about one that is valid, and not wanted.
     matches!(
         error,
         rustls::Error::AlertReceived(

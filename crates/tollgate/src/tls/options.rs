@@ -16,9 +16,9 @@ use crate::tls::verify::AnyCertificate;
 use crate::tls::version::TlsVersion;
 
 /// Whom to trust over TLS, and who we are. The default shows no certificate and trusts Mozilla's roots;
-/// without the feature `webpki-roots` it trusts nobody until an option names somebody.
+/// without the feature `webpki-roots` it trusts no roots until an option names some.
 ///
-/// What cannot be used is told by [`layer`](Self::layer), or by
+/// What cannot be used is an error of [`layer`](Self::layer), or of
 /// [`ClientBuilder::build`](crate::ClientBuilder::build).
 #[derive(Clone)]
 #[must_use = "options do nothing until they are built"]
@@ -64,8 +64,8 @@ impl TlsOptions {
         self
     }
 
-    /// Whether Mozilla's roots are trusted. Default: yes. Needs the feature `webpki-roots`. Without them
-    /// only the authorities given with [`root_pem`](Self::root_pem) are.
+    /// Trusts Mozilla's roots. Default: yes. Needs the feature `webpki-roots`. Without them only
+    /// the authorities given with [`root_pem`](Self::root_pem) are.
     #[cfg(feature = "webpki-roots")]
     pub const fn webpki_roots(mut self, on: bool) -> Self {
         self.webpki_roots = on;
@@ -100,16 +100,16 @@ impl TlsOptions {
         self
     }
 
-    /// What to offer by ALPN. Default [`Alpn::Http1`]. With [`Alpn::Auto`] a
-    /// [`Client`](crate::Client) speaks HTTP/2 to origins that prefer it; so do hyper-util's and tonic's
-    /// over [`layer`](Self::layer), whose connector says what was negotiated.
+    /// Sets the protocols offered by ALPN. Default [`Alpn::Http1`]. With [`Alpn::Auto`] a
+    /// [`Client`](crate::Client) speaks HTTP/2 to origins that prefer it; so do hyper-util's and
+    /// tonic's over [`layer`](Self::layer), whose connector reports what was negotiated.
     pub const fn alpn(mut self, alpn: Alpn) -> Self {
         self.alpn = alpn;
         self
     }
 
-    /// Takes any certificate from anybody: whoever is on the way can read and change everything.
-    /// For tests. Says so once per client, as a warning through `tracing`.
+    /// Takes any certificate: any machine on the path can read and change everything.
+    /// For tests. Warns once per client, through `tracing`.
     pub const fn danger_accept_invalid_certs(mut self, on: bool) -> Self {
         self.accept_invalid_certs = on;
         self
@@ -129,6 +129,7 @@ impl TlsOptions {
     /// If a certificate, a key or a name cannot be used, or nothing is trusted.
     pub fn layer(&self) -> Result<TlsLayer, TlsConfigError> {
         let mut config = match &self.config {
+            // Copied, since its protocols are replaced below; its session store is shared.
             Some(config) => ClientConfig::clone(config),
             None => self.client_config()?,
         };
@@ -140,7 +141,7 @@ impl TlsOptions {
                 error,
             )
         })?;
-        Ok(TlsLayer::with_config(Arc::new(config), name))
+        Ok(TlsLayer::with_config(config, self.alpn, name))
     }
 
     fn client_config(&self) -> Result<ClientConfig, TlsConfigError> {
@@ -166,6 +167,7 @@ impl TlsOptions {
             }
             None => builder.with_no_client_auth(),
         };
+        // Last: it takes the place of the verifier made above.
         if self.accept_invalid_certs {
             accept_any(&mut config, &provider);
         }
@@ -185,6 +187,7 @@ impl TlsOptions {
             let verifier = verifier.map_err(|error| {
                 TlsConfigError::because("the system's verifier cannot be used", error)
             })?;
+            // To rustls every verifier but its own is dangerous; this one does verify.
             let builder = builder.dangerous();
             return Ok(builder.with_custom_certificate_verifier(Arc::new(verifier)));
         }
@@ -196,7 +199,7 @@ impl TlsOptions {
         Ok(read?.concat())
     }
 
-    /// What the pool above has to speak.
+    /// Returns the protocols that the pool above has to speak.
     pub(crate) const fn offers(&self) -> Alpn {
         self.alpn
     }

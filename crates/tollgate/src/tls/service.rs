@@ -1,50 +1,72 @@
 //! TLS over a connector.
 
 use std::fmt;
-use std::future::{Future, Ready, ready};
-use std::pin::Pin;
+use std::future::{Future, Ready, poll_fn, ready};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Uri;
+use http::uri::Scheme;
 use hyper::rt::{Read, Write};
 use hyper_rustls::{
-    DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, MaybeHttpsStream,
-    ResolveServerName,
+    DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, ResolveServerName,
 };
 use hyper_util::client::legacy::connect::Connection;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::time::Instant;
-use tollgate_core::{BoxError, Phase, phase};
+use tollgate_core::{BoxError, Origin, Phase, encrypted, phase};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::tls::alpn::Alpn;
 use crate::tls::error::TlsError;
 use crate::tls::stream::TlsStream;
 
 type Names = Arc<dyn ResolveServerName + Send + Sync>;
 
-/// Puts TLS over a connector for `https`, and leaves `http` alone; made by
+/// Puts TLS over a connector for `https`, and passes `http` through; made by
 /// [`TlsOptions::layer`](crate::tls::TlsOptions::layer).
 ///
 /// It goes below the connect timeout, so that the handshake is in its budget, and above the dialler.
 #[derive(Clone)]
 pub struct TlsLayer {
     config: Arc<ClientConfig>,
+    alpn: Alpn,
+    /// For a peer that requires HTTP/1.1; the sessions are the same.
+    http1: Arc<ClientConfig>,
     names: Names,
 }
 
 impl TlsLayer {
     pub(crate) fn with_config(
-        config: Arc<ClientConfig>,
+        config: ClientConfig,
+        alpn: Alpn,
         name: Option<ServerName<'static>>,
     ) -> Self {
+        let mut http1 = config.clone();
+        http1.alpn_protocols = Alpn::Http1.protocols();
         let names: Names = match name {
             Some(name) => Arc::new(FixedServerNameResolver::new(name)),
             None => Arc::new(DefaultServerNameResolver::default()),
         };
-        Self { config, names }
+        Self {
+            config: Arc::new(config),
+            alpn,
+            http1: Arc::new(http1),
+            names,
+        }
+    }
+
+    /// What is offered to the peer of this poll: HTTP/1.1 alone if the pool asks for that, unless only
+    /// HTTP/2 may be offered.
+    fn offer(&self) -> (Arc<ClientConfig>, Alpn) {
+        if self.alpn == Alpn::Auto && phase::is_http1_asked_for() {
+            (self.http1.clone(), Alpn::Http1)
+        } else {
+            (self.config.clone(), self.alpn)
+        }
     }
 }
 
@@ -66,6 +88,10 @@ impl fmt::Debug for TlsLayer {
 }
 
 /// A connector that speaks TLS to `https` URIs. Made by [`TlsLayer`].
+///
+/// It asks the connector below for a connection that it will encrypt, which Tollgate's `Dial` heeds,
+/// and its connections carry an [`Encrypted`](tollgate_core::Encrypted), for which Tollgate's pool
+/// looks. Schemes other than `http` and `https` are refused.
 #[derive(Clone, Debug)]
 pub struct Tls<C> {
     connector: C,
@@ -105,15 +131,25 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.connector.call(uri.clone());
         let layer = self.layer.clone();
+        if uri.scheme_str() != Some("https") {
+            // `HTTPS` in a URI made by hand is a scheme of its own, and not to be taken for `http`.
+            let plain = uri.scheme() == Some(&Scheme::HTTP);
+            let connecting = plain.then(|| self.connector.call(uri));
+            return TlsFuture(Box::pin(async move {
+                let connecting = connecting.ok_or("TLS goes over http and https only")?;
+                let io = connecting.await.map_err(Into::into)?;
+                Ok(TlsStream::plain(io))
+            }));
+        }
+        // In the call and in each poll: a layer in between may call the dial only when it is
+        // polled.
+        let connecting = encrypted::scope(&uri, || self.connector.call(uri.clone()));
         TlsFuture(Box::pin(async move {
+            let mut connecting = pin!(connecting);
+            let connecting = poll_fn(|cx| encrypted::scope(&uri, || connecting.as_mut().poll(cx)));
             let io = connecting.await.map_err(Into::into)?;
-            if uri.scheme_str() == Some("https") {
-                layer.handshake(uri, io).await
-            } else {
-                Ok(TlsStream::new(MaybeHttpsStream::Http(io), None))
-            }
+            layer.handshake(uri, io).await
         }))
     }
 }
@@ -126,12 +162,24 @@ impl TlsLayer {
         phase::enter(Phase::Tls);
         let started = Instant::now();
         let host = uri.host().unwrap_or_default().to_owned();
+        let origin = Origin::from_uri(&uri);
         // Over a connection that is there already, so that whatever fails now is TLS.
-        let mut https = HttpsConnector::new(Connected(Some(io)), self.config, true, self.names);
-        match https.call(uri).await {
-            Ok(stream) => Ok(TlsStream::new(stream, Some(started.elapsed()))),
-            Err(error) => Err(Box::new(TlsError::new(&host, started.elapsed(), error))),
-        }
+        let (config, offered) = self.offer();
+        let mut https = HttpsConnector::new(Connected(Some(io)), config, true, self.names);
+        let stream = match https.call(uri).await {
+            // A server that knows no ALPN ends the handshake well and agrees to nothing; HTTP/2
+            // must not be spoken to it.
+            Ok(stream) if offered != Alpn::Http2 || stream.connected().is_negotiated_h2() => stream,
+            Ok(_) => {
+                let error = TlsError::no_alpn(&host, started.elapsed(), offered);
+                return Err(Box::new(error));
+            }
+            Err(error) => {
+                let error = TlsError::new(&host, started.elapsed(), error, offered);
+                return Err(Box::new(error));
+            }
+        };
+        Ok(TlsStream::encrypted(stream, started.elapsed(), origin))
     }
 }
 

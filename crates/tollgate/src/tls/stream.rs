@@ -8,23 +8,41 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpInfo};
-use tollgate_core::DialInfo;
+use tollgate_core::{DialInfo, Encrypted, Origin};
 
 /// A connection with TLS, or without it if the scheme was `http`.
 ///
-/// Its [`DialInfo`], if the connection below has one, also says how long the handshake took.
+/// Its [`DialInfo`], if the connection below has one, also has how long the handshake took.
 #[derive(Debug)]
 pub struct TlsStream<I> {
     stream: MaybeHttpsStream<I>,
     handshake: Option<Duration>,
+    encrypted: Option<Encrypted>,
 }
 
 impl<I> TlsStream<I> {
-    pub(crate) const fn new(stream: MaybeHttpsStream<I>, handshake: Option<Duration>) -> Self {
-        Self { stream, handshake }
+    pub(crate) const fn plain(io: I) -> Self {
+        Self {
+            stream: MaybeHttpsStream::Http(io),
+            handshake: None,
+            encrypted: None,
+        }
     }
 
-    /// How long the handshake took; `None` if there was none.
+    /// After a handshake of this length with `origin`.
+    pub(crate) fn encrypted(
+        stream: MaybeHttpsStream<I>,
+        handshake: Duration,
+        origin: Option<Origin>,
+    ) -> Self {
+        Self {
+            stream,
+            handshake: Some(handshake),
+            encrypted: origin.map(Encrypted::to),
+        }
+    }
+
+    /// Returns the time that the handshake took; `None` if there was none.
     pub const fn handshake(&self) -> Option<Duration> {
         self.handshake
     }
@@ -39,10 +57,13 @@ impl<I> TlsStream<I> {
 
 impl<I: Read + Write + Connection + Unpin> Connection for TlsStream<I> {
     fn connected(&self) -> Connected {
-        let connected = self.stream.connected();
+        let mut connected = self.stream.connected();
         let Some(handshake) = self.handshake else {
             return connected;
         };
+        if let Some(encrypted) = &self.encrypted {
+            connected = connected.extra(encrypted.clone());
+        }
         let mut extras = http::Extensions::new();
         connected.get_extras(&mut extras);
         let mut info = match extras.remove::<DialInfo>() {
@@ -50,6 +71,7 @@ impl<I: Read + Write + Connection + Unpin> Connection for TlsStream<I> {
             None => of_foreign(extras.get::<HttpInfo>()),
         };
         info.tls = Some(handshake);
+        // In the place of the dial's own: of two extras of one type the last counts.
         connected.extra(info)
     }
 }
@@ -94,7 +116,7 @@ impl<I: Read + Write + Unpin> Write for TlsStream<I> {
     }
 }
 
-/// What a connector that is not Tollgate's says of itself: its addresses, at best.
+/// Returns the details of a connector that is not Tollgate's: its addresses, at best.
 fn of_foreign(http: Option<&HttpInfo>) -> DialInfo {
     let mut info = DialInfo::default();
     info.remote = http.map(HttpInfo::remote_addr);

@@ -1,4 +1,4 @@
-//! The verifier that does not.
+//! The verifier of certificates for those who turned verification off.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};

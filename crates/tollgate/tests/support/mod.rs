@@ -2,15 +2,13 @@
 #![allow(dead_code, reason = "each test crate uses its own part")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-#[cfg(feature = "tls")]
-pub(crate) mod tls;
+pub(crate) mod log;
 pub(crate) mod words;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use http_body_util::BodyExt;
-use tollgate::{Body, Client, ClientBuilder, Event, Observer};
+use tollgate::{Body, Client, ClientBuilder};
 
 #[cfg(feature = "hickory")]
 pub(crate) mod cached {
@@ -28,6 +26,13 @@ pub(crate) fn client_with(options: impl FnOnce(ClientBuilder) -> ClientBuilder) 
     options(Client::builder()).build().unwrap()
 }
 
+/// Options that trust somebody, whatever the features: for servers that never get to show themselves.
+#[cfg(feature = "tls")]
+pub(crate) fn trusting_one() -> tollgate::tls::TlsOptions {
+    let authority = tollgate_testing::tls::Authority::new();
+    tollgate::tls::TlsOptions::new().root_pem(authority.pem())
+}
+
 /// Puts a connector to `addr` into a builder, where somebody accepts and closes: it hands a connection
 /// over when its end is there to be read.
 pub(crate) fn over_dead(builder: ClientBuilder, addr: SocketAddr) -> ClientBuilder {
@@ -41,22 +46,4 @@ pub(crate) fn over_dead(builder: ClientBuilder, addr: SocketAddr) -> ClientBuild
 pub(crate) async fn text(response: http::Response<Body>) -> String {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
-}
-
-/// Counts connections opened.
-#[derive(Debug, Default)]
-pub(crate) struct Opened(AtomicUsize);
-
-impl Opened {
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(SeqCst)
-    }
-}
-
-impl Observer for Opened {
-    fn on_event(&self, event: &Event<'_>) {
-        if let Event::Opened { .. } = event {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
 }

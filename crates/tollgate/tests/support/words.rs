@@ -36,11 +36,17 @@ fn expected(error: &Error) -> (bool, &'static str) {
         ErrorKind::ClosedBeforeSent => (true, "lower idle_timeout"),
         ErrorKind::ClosedAfterSent => (true, "only if that is harmless"),
         ErrorKind::Exchange => (true, "its cause says"),
-        ErrorKind::ResponseTimeout if error.nothing_sent() => (true, "raise the connection cap"),
+        ErrorKind::ResponseTimeout | ErrorKind::Timeout if error.nothing_sent() => {
+            (true, "raise the connection cap")
+        }
         ErrorKind::ResponseTimeout => (true, "raise response_timeout"),
+        ErrorKind::Timeout => (true, "raise timeout"),
         ErrorKind::Body => (true, "look why"),
         ErrorKind::BodyTimeout => (true, "raise body_idle_timeout"),
-        ErrorKind::Draining => (false, "through another client"),
+        ErrorKind::Deadlock => (true, "raise the connection cap"),
+        ErrorKind::BodyTooLarge => (false, "raise that limit"),
+        ErrorKind::Decode => (false, "look what"),
+        ErrorKind::Closed => (false, "through another client"),
         ErrorKind::NoRuntime => (false, "make it inside one"),
         other => panic!("{other:?} has no line here: {error}"),
     }

@@ -75,8 +75,10 @@ fn every_input_of_a_pool_occurs() {
         "demand",
         "drain",
         "expect_leases",
+        "lease_ending",
         "lease_returned",
         "open_abandoned",
+        "open_blocked",
         "open_failed",
         "opened",
         "poll",
@@ -92,6 +94,24 @@ fn every_input_of_a_pool_occurs() {
         "warm",
     ];
     assert_all_occur(&all, &expected);
+}
+
+#[test]
+fn the_order_of_a_learning_pool_turns_often() {
+    let mut runner = TestRunner::deterministic();
+    let (mut turned, mut late) = (0, 0);
+    for _ in 0..SEQUENCES {
+        let mut world = pool::World::learning(pick(&pool_steps::config(), &mut runner));
+        for step in pick(&steps(), &mut runner) {
+            let before = world.before();
+            world.step(step, &before);
+            world.after(&before);
+        }
+        let totals = world.pool.stats().totals;
+        turned += u64::from(totals.turns > 0);
+        late += totals.late;
+    }
+    assert!(turned >= 30 && late >= 50, "{turned} turned, {late} late");
 }
 
 #[test]

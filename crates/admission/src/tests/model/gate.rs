@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 use tollgate_core::RefuseReason;
 
-use super::{Inputs, Step, steps};
+use super::{Inputs, Step, stand_at_the_head, steps};
 use crate::queue::Peek;
 use crate::tests::wakes::Wakes;
 use crate::{Admission, Demand, Gate, GateConfig, Machine, Ticket};
@@ -21,11 +21,19 @@ pub(super) struct World {
     config: GateConfig,
     now: Instant,
     line: Vec<Ticket>,
-    tickets: HashMap<Ticket, Option<Instant>>,
+    tickets: HashMap<Ticket, Asked>,
     held: usize,
     lowered_from: usize,
     drained: bool,
     pub(super) inputs: Inputs,
+}
+
+/// One that asked.
+struct Asked {
+    hard_deadline: Option<Instant>,
+    arrived: Instant,
+    /// It had its turn before.
+    returned: bool,
 }
 
 fn limit(n: usize) -> NonZeroUsize {
@@ -90,7 +98,9 @@ impl World {
         let hard = (step.a % 4 == 0).then(|| self.now + MILLI * u32::from(step.b % 400));
         let over = hard.is_some_and(|at| at <= self.now);
         let retry = step.b % 8 == 0;
+        let arrived = self.now.checked_sub(MILLI * u32::from(step.a % 16));
         let demand = Demand::new().hard_deadline(hard).retry(retry);
+        let demand = demand.arrived(arrived);
         match self.gate.demand(self.now, demand) {
             Admission::Granted(_) => {
                 assert!(!over && !self.drained);
@@ -99,21 +109,38 @@ impl World {
             }
             Admission::Queued(ticket) => {
                 assert!(!over && !self.drained);
-                self.tickets.insert(ticket, hard);
-                self.line
-                    .insert(if retry { 0 } else { self.line.len() }, ticket);
+                let asked = Asked {
+                    hard_deadline: hard,
+                    arrived: arrived.unwrap_or(self.now),
+                    returned: false,
+                };
+                self.tickets.insert(ticket, asked);
+                self.line.push(ticket);
+                if retry {
+                    self.returned(ticket);
+                }
                 let waiting = self.gate.stats().queued;
                 assert!(retry || waiting <= self.config.max_waiting, "A6: bounded");
             }
             Admission::Refused(refusal) => match refusal.reason {
                 RefuseReason::Closed => assert!(self.drained),
-                RefuseReason::TimedOut => assert!(over),
-                RefuseReason::Full => {
+                RefuseReason::QueueTimeout => assert!(over),
+                RefuseReason::QueueFull => {
                     assert!(self.gate.stats().queued >= self.config.max_waiting);
                 }
                 reason => panic!("a newcomer is not refused as {reason:?}"),
             },
         }
+    }
+
+    /// One that had its turn before stands at the head, behind those of its kind that arrived before it.
+    fn returned(&mut self, ticket: Ticket) {
+        self.tickets.get_mut(&ticket).expect("asked").returned = true;
+        let tickets = &self.tickets;
+        stand_at_the_head(&mut self.line, ticket, |each| {
+            let asked = tickets.get(each).filter(|asked| asked.returned);
+            asked.map(|asked| asked.arrived)
+        });
     }
 
     fn some_ticket(&self, step: Step) -> Option<Ticket> {
@@ -127,7 +154,8 @@ impl World {
             return;
         };
         self.inputs.note("poll");
-        let over = self.tickets[&ticket].is_some_and(|at| at <= self.now);
+        let deadline = self.tickets[&ticket].hard_deadline;
+        let over = deadline.is_some_and(|at| at <= self.now);
         let (_, waker) = Wakes::new();
         match self.gate.poll(ticket, self.now, &waker) {
             Poll::Pending => {
@@ -136,6 +164,10 @@ impl World {
                     due.is_some_and(|at| at > self.now),
                     "A6: every wait has a deadline"
                 );
+                if !self.line.contains(&ticket) {
+                    // Its reservation had lapsed.
+                    self.returned(ticket);
+                }
                 return;
             }
             Poll::Ready(Ok(_)) => {

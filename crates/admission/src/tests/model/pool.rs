@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio::time::Instant;
-use tollgate_core::{CloseReason, RefuseReason};
+use tollgate_core::{CloseReason, QueueOrder, RefuseReason};
 
-use super::{Inputs, steps};
+use super::{Inputs, stand_at_the_head, steps};
 use crate::queue::Peek;
 use crate::tests::wakes::Wakes;
 use crate::{
-    Grant, Machine, Pool, PoolConfig, Refusal, ResourceId, ResourceInfo, ResourceState, Ticket,
+    Demand, Grant, Machine, Pool, PoolConfig, Refusal, ResourceId, ResourceInfo, ResourceState,
+    Ticket,
 };
 
 /// A pool, and what an observer from outside knows about it.
@@ -40,6 +41,8 @@ pub(super) struct World {
     pub(super) back_off: BackingOff,
     pub(super) errors: u32,
     pub(super) drained: bool,
+    /// Uses, limits and callers that leave are told, so that the order adapts (A13).
+    pub(super) learns: bool,
     /// The limit was lowered below what was open.
     pub(super) excess: usize,
     pub(super) inputs: Inputs,
@@ -47,6 +50,12 @@ pub(super) struct World {
 
 pub(super) struct Asked {
     pub(super) hard_deadline: Option<Instant>,
+    pub(super) ends_at: Option<Instant>,
+    arrived: Instant,
+    /// It had its turn before.
+    returned: bool,
+    /// An open may be started for it.
+    pub(super) asks: bool,
     pub(super) wakes: Arc<Wakes>,
     waker: Waker,
     /// Whether the pool has been given the waker since it last woke it.
@@ -67,6 +76,7 @@ pub(super) struct Before {
     pub(super) line: Vec<(Ticket, bool)>,
     pub(super) resources: Vec<ResourceInfo>,
     pub(super) occupied: usize,
+    pub(super) order: QueueOrder,
 }
 
 impl World {
@@ -87,8 +97,16 @@ impl World {
             back_off: BackingOff::Normal { failures: 0 },
             errors: 0,
             drained: false,
+            learns: false,
             excess: 0,
             inputs: Inputs::default(),
+        }
+    }
+
+    pub(super) fn learning(config: PoolConfig) -> Self {
+        Self {
+            learns: true,
+            ..Self::new(config)
         }
     }
 
@@ -98,38 +116,61 @@ impl World {
             line: self.line.iter().map(|&t| (t, covered(t))).collect(),
             resources: self.pool.resources().collect(),
             occupied: self.occupied(),
+            order: self.pool.stats().order,
         }
     }
 
     /// Sockets and opens, less the draining ones that may live beside their replacement.
     pub(super) fn occupied(&self) -> usize {
-        let there = |id: &&ResourceId| self.sockets.contains_key(*id);
-        let beside = self.beside.iter().filter(there).count();
-        self.sockets.len() + self.opening - beside.min(self.config.max_draining)
+        self.sockets.len() + self.opening - self.beside_now().min(self.config.max_draining)
     }
 
     pub(super) fn is_over(&self, ticket: Ticket) -> bool {
         let asked = &self.tickets[&ticket];
-        asked.hard_deadline.is_some_and(|at| at <= self.now)
+        let passed = |at: Option<Instant>| at.is_some_and(|at| at <= self.now);
+        passed(asked.hard_deadline) || passed(asked.ends_at)
     }
 
-    pub(super) fn queued(&mut self, ticket: Ticket, hard: Option<Instant>, front: bool) {
+    /// The number of those in the line for which an open may be started.
+    pub(super) fn asking(&self) -> usize {
+        let line = self.pool.line();
+        line.iter().filter(|one| self.tickets[one].asks).count()
+    }
+
+    pub(super) fn queued(&mut self, ticket: Ticket, demand: &Demand) {
         let (wakes, waker) = Wakes::new();
         let asked = Asked {
-            hard_deadline: hard,
+            hard_deadline: demand.hard_deadline,
+            ends_at: demand.ends_at,
+            arrived: demand.arrived.unwrap_or(self.now),
+            returned: false,
+            asks: !demand.opens_when_polled,
             wakes,
             waker,
             armed: false,
             seen: 0,
         };
         self.tickets.insert(ticket, asked);
-        self.line
-            .insert(if front { 0 } else { self.line.len() }, ticket);
+        self.line.push(ticket);
+        if demand.retry {
+            self.returned(ticket);
+        }
+    }
+
+    /// One that had its turn before stands at the head, behind those of its kind that arrived before it.
+    fn returned(&mut self, ticket: Ticket) {
+        self.tickets.get_mut(&ticket).expect("asked").returned = true;
+        let tickets = &self.tickets;
+        stand_at_the_head(&mut self.line, ticket, |each| {
+            let asked = tickets.get(each).filter(|asked| asked.returned);
+            asked.map(|asked| asked.arrived)
+        });
     }
 
     /// Polls a ticket and books what comes of it.
     pub(super) fn poll(&mut self, ticket: Ticket) {
         self.inputs.note("poll");
+        self.tickets.get_mut(&ticket).expect("asked").asks = true;
         let asked = &self.tickets[&ticket];
         let over = self.is_over(ticket);
         match self.pool.poll(ticket, self.now, &asked.waker) {
@@ -140,7 +181,7 @@ impl World {
                 self.tickets.get_mut(&ticket).expect("asked").armed = true;
                 if !self.line.contains(&ticket) {
                     // Its connection was lost after it was reserved.
-                    self.line.insert(0, ticket);
+                    self.returned(ticket);
                 }
             }
             Poll::Ready(Ok(grant)) => {
@@ -151,6 +192,7 @@ impl World {
             }
             Poll::Ready(Err(refusal)) => {
                 self.check_refusal(&refusal);
+                self.check_late(ticket, &refusal);
                 self.tickets.remove(&ticket);
                 self.line.retain(|each| *each != ticket);
             }
@@ -170,10 +212,19 @@ impl World {
     fn check_refusal(&self, refusal: &Refusal<u32>) {
         let failed = matches!(
             refusal.reason,
-            RefuseReason::OpenFailed | RefuseReason::BackingOff
+            RefuseReason::Connect | RefuseReason::BackingOff
         );
         assert_eq!(failed, refusal.error.is_some(), "told the real cause");
         assert_ne!(refusal.reason, RefuseReason::Cancelled);
+    }
+
+    /// A13: refused early only for a limit that leaves too little.
+    fn check_late(&self, ticket: Ticket, refusal: &Refusal<u32>) {
+        if let Some(late) = refusal.late {
+            assert_eq!(refusal.reason, RefuseReason::QueueTimeout);
+            assert!(late.left < late.needed());
+            assert!(self.tickets[&ticket].ends_at.is_some(), "A13");
+        }
     }
 
     /// Ends everything; then every gauge must be zero, and the pool may be forgotten.
@@ -213,6 +264,17 @@ impl World {
 }
 
 proptest! {
+    #[test]
+    fn a_pool_that_learns_keeps_every_promise(config in super::pool_steps::config(), steps in steps()) {
+        let mut world = World::learning(config);
+        for step in steps {
+            let before = world.before();
+            world.step(step, &before);
+            world.after(&before);
+        }
+        world.wind_up();
+    }
+
     #[test]
     fn a_pool_keeps_every_promise_after_every_step(config in super::pool_steps::config(), steps in steps()) {
         let mut world = World::new(config);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tollgate_core::CloseReason;
+use tollgate_core::{CloseReason, QueueOrder};
 
 use super::pool::{Before, World};
 use crate::queue::Peek;
@@ -45,12 +45,14 @@ impl World {
 
     /// A4 and A6: nobody is served past one who waits and could have been.
     fn check_order(&self, before: &Before) {
+        let newest = [before.order, self.pool.stats().order].contains(&QueueOrder::Newest);
         let mut somebody_waits = false;
         for &(ticket, _) in &before.line {
             match self.pool.peek(ticket) {
                 Some(Peek::Waiting { .. }) => somebody_waits = true,
                 Some(Peek::Reserved(_)) => {
-                    assert!(!somebody_waits, "A4: first come, first served");
+                    assert!(newest || !somebody_waits, "A4: first come, first served");
+                    assert!(!newest || self.learns, "A13: only where callers leave");
                     assert!(
                         !self.is_over(ticket),
                         "A6: granted to a request that is over"
@@ -73,7 +75,7 @@ impl World {
             asked.seen = asked.wakes.count();
             let due = match peek {
                 Peek::Waiting { covered } => was_covered && !covered,
-                Peek::Reserved(_) | Peek::Refused(_) => true,
+                Peek::Reserved(_) | Peek::Lapsed | Peek::Refused(_) => true,
             };
             // The head is also woken when the open it waited for was abandoned.
             let allowed = usize::from(due && asked.armed)..=usize::from(asked.armed);
@@ -111,16 +113,14 @@ impl World {
             self.sockets.len()
         );
         assert_eq!(stats.connecting, self.opening);
-        let there = |id: &&ResourceId| self.sockets.contains_key(*id);
-        let beside = self.beside.iter().filter(there).count();
         assert_eq!(
-            beside,
+            self.beside_now(),
             self.pool.beside(),
             "{:#?}",
             self.pool.resources().collect::<Vec<_>>()
         );
         let occupied = self.occupied();
-        let limit = self.config.max_open.get();
+        let limit = self.config.max_connections_per_origin.get();
         self.excess = self.excess.min(occupied.saturating_sub(limit));
         if self.excess > 0 {
             assert!(
@@ -130,15 +130,15 @@ impl World {
         } else {
             assert!(occupied <= limit, "A1: {occupied} of {limit}");
         }
-        assert!(stats.idle <= self.config.max_idle.max(1));
-        assert_eq!(self.sockets.len() + self.opening, self.pool.places());
+        assert!(stats.idle <= self.config.max_idle_per_origin.max(1));
+        assert_eq!(occupied, self.pool.places());
     }
 
     /// A2 from its other side: where an open could be started for who waits, one is wanted.
     fn check_nobody_is_stranded(&self) {
-        let waits = !self.line.is_empty() && self.opening == 0;
-        let room = self.occupied() < self.config.max_open.get();
-        if waits && room && !self.pauses() && !self.drained {
+        let waits = self.asking() > 0 && self.opening == 0;
+        let room = self.occupied() < self.config.max_connections_per_origin.get();
+        if waits && room && !self.pauses() && !self.drained && !self.pool.is_held(self.now) {
             assert!(self.pool.wants_open(self.now), "nobody waits for nothing");
         }
     }
@@ -146,10 +146,43 @@ impl World {
     pub(super) fn note_draining(&mut self) {
         for info in self.pool.resources() {
             let drains = matches!(info.state, ResourceState::Retiring(_));
-            if drains && self.shared.contains(&info.id) {
+            let stays = info.state == ResourceState::Live && self.pool.is_beside(info.id);
+            if stays && !self.beside.contains(&info.id) {
+                assert!(self.is_past_age(&info), "only its age has it replaced");
+                assert!(self.beside_now() < self.config.max_draining, "bounded");
+            }
+            // One may have been replaced and closed within the step.
+            let closes = matches!(info.state, ResourceState::Closing(_));
+            let was_beside = closes && self.pool.is_beside(info.id);
+            if (drains || stays || was_beside) && self.shared.contains(&info.id) {
                 self.beside.insert(info.id);
             }
         }
+    }
+
+    fn is_past_age(&self, info: &ResourceInfo) -> bool {
+        let lives = self.config.max_lifetime;
+        lives.is_some_and(|life| info.leases > 0 && info.created + life <= self.now)
+    }
+
+    pub(super) fn beside_now(&self) -> usize {
+        let there = |id: &&ResourceId| self.sockets.contains_key(*id);
+        self.beside.iter().filter(there).count()
+    }
+
+    /// P20: past its age, and yet the last that could serve, or as many drain as may.
+    fn may_serve_on(&self, before: &Before, info: &ResourceInfo) -> bool {
+        let younger = |other: &ResourceInfo| {
+            let lives = self.config.max_lifetime;
+            other.id != info.id
+                && other.state == ResourceState::Live
+                && self.shared.contains(&other.id)
+                && lives.is_none_or(|life| other.created + life > self.now)
+        };
+        let full = self.beside_now() >= self.config.max_draining;
+        self.shared.contains(&info.id)
+            && info.leases > 0
+            && (full || !before.resources.iter().any(younger))
     }
 
     /// A9: of the idle ones the newest that is not too old is taken.
@@ -174,7 +207,10 @@ impl World {
             .iter()
             .find(|info| info.id == grant.resource);
         let taken = taken.expect("a direct grant is on a connection that was there");
-        assert!(usable(&taken), "A9: not past its time: {taken:?}");
+        assert!(
+            usable(&taken) || self.may_serve_on(before, taken),
+            "A9: not past its time: {taken:?}"
+        );
         let mut others = before.resources.iter();
         // Those of many leases come first, the least loaded of them.
         if others.all(|info| !self.shared.contains(&info.id)) {

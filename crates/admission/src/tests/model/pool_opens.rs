@@ -15,7 +15,7 @@ impl World {
     pub(super) fn start_open(&mut self) {
         self.inputs.note("start_open");
         self.pause_may_be_over();
-        let wanted = self.pool.wants_open(self.now);
+        let (wanted, spare) = (self.pool.wants_open(self.now), self.pool.spare());
         let started = self.pool.start_open(self.now);
         assert!(wanted || !started, "what was not wanted is not started");
         if !started {
@@ -27,8 +27,11 @@ impl World {
             waiting.iter().all(|t| !self.is_over(*t)),
             "A6: not dialled for"
         );
-        assert!(self.opening < waiting.len() + self.pool.spare(), "A2");
-        assert!(self.opening < self.config.max_opening.get());
+        assert!(
+            self.opening < self.asking() || self.pool.spare() < spare,
+            "A2: for who waits, or one of the spare"
+        );
+        assert!(self.opening < self.config.max_connecting_per_origin.get());
         assert!(!self.pauses() && !self.drained);
         if let BackingOff::Probing { started, .. } = &mut self.back_off {
             assert!(!*started, "A7: one probe");
@@ -66,22 +69,45 @@ impl World {
             .filter(|t| !self.is_over(**t))
             .copied()
             .collect();
-        let pauses = self.count_failure();
+        let live_ones = |each: &crate::ResourceInfo| each.state == crate::ResourceState::Live;
+        let hope = self.opening > 0 || self.pool.resources().any(|each| live_ones(&each));
+        let pauses = self.count_failure(!hope && !self.drained);
         self.pool.open_failed(self.now, self.errors);
-        let failed = |t: &&_| self.pool.peek(**t) == Some(Peek::Refused(RefuseReason::OpenFailed));
+        let failed = |t: &&_| self.pool.peek(**t) == Some(Peek::Refused(RefuseReason::Connect));
         let failed = live.iter().filter(failed).count();
         if pauses {
             assert_eq!(failed, live.len(), "A7: all fail");
+        } else if hope || self.pauses() {
+            assert_eq!(
+                failed, 0,
+                "A14: none fails beside what serves or is on its way"
+            );
         } else {
             assert_eq!(failed, live.len().min(1), "A7: one fails");
             let first = live.first().map(|t| self.pool.peek(*t));
-            assert!(first.is_none_or(|p| p == Some(Peek::Refused(RefuseReason::OpenFailed))));
+            assert!(first.is_none_or(|p| p == Some(Peek::Refused(RefuseReason::Connect))));
         }
     }
 
-    pub(super) fn count_failure(&mut self) -> bool {
-        let live = |each: &crate::ResourceInfo| each.state == crate::ResourceState::Live;
-        let alone = !self.pool.resources().any(|each| live(&each)) && !self.drained;
+    /// No local port or descriptor was left.
+    pub(super) fn open_blocked(&mut self) {
+        if self.opening == 0 {
+            return;
+        }
+        self.inputs.note("open_blocked");
+        self.opening -= 1;
+        self.errors += 1;
+        self.pause_may_be_over();
+        if let BackingOff::Probing { started, .. } = &mut self.back_off {
+            *started = false;
+        }
+        let waiting = self.pool.line();
+        self.pool.open_blocked(self.now, self.errors);
+        assert_eq!(self.pool.line(), waiting, "A14: a local cause fails none");
+        assert!(!self.pool.wants_open(self.now), "A14: it pauses opening");
+    }
+
+    pub(super) fn count_failure(&mut self, alone: bool) -> bool {
         let after = self.config.back_off.after.get();
         let doublings = match &mut self.back_off {
             BackingOff::Normal { failures } => {
@@ -92,6 +118,7 @@ impl World {
                 0
             }
             BackingOff::Until { .. } | BackingOff::Probing { started: false, .. } => return false,
+            BackingOff::Probing { .. } if !alone => return false,
             BackingOff::Probing { doublings, .. } => *doublings + 1,
         };
         let pause = (MILLI * 50 * (1 << doublings.min(10))).min(MILLI * 1_000);

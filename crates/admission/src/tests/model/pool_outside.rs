@@ -80,13 +80,22 @@ impl World {
             }
             1..=4 => {
                 self.inputs.note("reconfigure");
-                let max_open = one_or_more(usize::from(step.b % 5));
-                let max_idle = usize::from(step.b % 4);
-                self.config = self.config.clone().max_open(max_open).max_idle(max_idle);
+                let max = one_or_more(usize::from(step.b % 5));
+                let idle = usize::from(step.b % 4);
+                self.config = self
+                    .config
+                    .clone()
+                    .max_connections_per_origin(max)
+                    .max_idle_per_origin(idle);
                 self.pool.reconfigure(self.now, self.config.clone());
-                self.excess = self.occupied().saturating_sub(max_open.get());
+                self.excess = self.occupied().saturating_sub(max.get());
             }
-            _ => {}
+            _ => {
+                if let Some(at) = step.pick(self.held.len()) {
+                    self.inputs.note("lease_ending");
+                    self.pool.lease_ending(self.held[at], self.now);
+                }
+            }
         }
     }
 }

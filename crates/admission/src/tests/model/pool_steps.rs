@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tollgate_core::{CloseReason, RefuseReason};
 
 use super::Step;
-use super::pool::{Before, World};
+use super::pool::{BackingOff, Before, World};
 use crate::queue::Peek;
 use crate::{Admission, BackOff, Demand, PoolConfig, Returned};
 
@@ -28,17 +28,17 @@ pub(super) fn config() -> impl Strategy<Value = PoolConfig> {
             .after(NonZeroU32::new(after).expect("at least one"))
             .jitter_percent(0);
         PoolConfig::new()
-            .max_open(one_or_more(max_open))
-            .max_opening(one_or_more(max_opening))
+            .max_connections_per_origin(one_or_more(max_open))
+            .max_connecting_per_origin(one_or_more(max_opening))
             .max_draining(max_draining)
             .max_waiting(max_waiting)
-            .max_idle(if max_idle == 0 { usize::MAX } else { max_idle })
+            .max_idle_per_origin(if max_idle == 0 { usize::MAX } else { max_idle })
             .acquire_timeout(MILLI * 300)
             .idle_timeout((idle > 0).then(|| MILLI * 200 * idle as u32))
             .max_lifetime((life > 0).then(|| MILLI * 500 * life as u32))
             .lifetime_jitter_percent(0)
-            .max_requests(NonZeroU64::new(requests))
-            .min_idle(min_idle)
+            .max_requests_per_connection(NonZeroU64::new(requests))
+            .min_idle_per_origin(min_idle)
             .back_off(back_off)
     })
 }
@@ -51,6 +51,7 @@ impl World {
             9 => self.cancel(step),
             10..=12 => self.start_open(),
             13..=15 => self.opened(step),
+            16 if step.a % 4 == 0 => self.open_blocked(),
             16 => self.open_failed(),
             17..=20 => self.give_back(step),
             21..=23 => self.socket_gone(step),
@@ -74,8 +75,16 @@ impl World {
             _ => None,
         };
         let retry = step.b % 8 == 0;
-        let demand = Demand::new().hard_deadline(hard_deadline).retry(retry);
-        let over = hard_deadline.is_some_and(|at| at <= self.now);
+        let limit = (self.learns && step.a % 3 == 0).then(|| MILLI * u32::from(step.a % 500));
+        let ends_at = limit.map(|limit| self.now + limit);
+        let demand = Demand::new()
+            .hard_deadline(hard_deadline)
+            .ends_at(ends_at)
+            .retry(retry)
+            .arrived(self.now.checked_sub(MILLI * u32::from(step.a % 16)))
+            .opens_when_polled(step.b % 3 == 0);
+        let passed = |at: Option<_>| at.is_some_and(|at| at <= self.now);
+        let over = passed(hard_deadline) || passed(ends_at);
         self.pause_may_be_over();
         let admission = self.pool.demand(self.now, demand);
         self.note_draining();
@@ -87,24 +96,40 @@ impl World {
                 self.granted(grant);
             }
             Admission::Queued(ticket) => {
-                assert!(!over && !self.drained && !self.pauses());
+                assert!(!over && !self.drained);
+                assert!(!self.pauses() || self.waits_for_probe(&demand), "A7");
                 assert!(retry || self.has_waiting_room(), "A6: bounded");
-                self.queued(ticket, hard_deadline, retry);
+                self.queued(ticket, &demand);
                 if step.a % 8 != 7 {
                     self.poll(ticket);
                 }
             }
             Admission::Refused(refusal) => match refusal.reason {
                 RefuseReason::Closed => assert!(self.drained),
-                RefuseReason::TimedOut => assert!(over),
+                RefuseReason::QueueTimeout => match refusal.late {
+                    Some(late) => assert!(limit.is_some_and(|limit| limit < late.needed()), "A13"),
+                    None => assert!(over),
+                },
                 RefuseReason::BackingOff => {
-                    assert!(self.pauses(), "A7");
+                    assert!(self.pauses() && !self.waits_for_probe(&demand), "A7");
                     assert_eq!(refusal.error, Some(self.errors), "told the last error");
                 }
-                RefuseReason::Full => assert!(!retry && !self.has_waiting_room(), "A6"),
+                RefuseReason::QueueFull => assert!(!retry && !self.has_waiting_room(), "A6"),
                 reason => panic!("a newcomer is not refused as {reason:?}"),
             },
         }
+    }
+
+    /// Whether a request has time until the probe, and fewer wait for that than may.
+    fn waits_for_probe(&self, demand: &Demand) -> bool {
+        let BackingOff::Until { at, .. } = self.back_off else {
+            return false;
+        };
+        let waits = |t: &&_| matches!(self.pool.peek(**t), Some(Peek::Waiting { .. }));
+        let waiting = self.line.iter().filter(waits).count();
+        let lapses = Some(self.now + MILLI * 300);
+        let ends = [lapses, demand.hard_deadline, demand.ends_at];
+        waiting < self.config.max_waiting && ends.into_iter().flatten().all(|ends| ends > at)
     }
 
     /// Whether one more may wait, by those who still do.
@@ -115,7 +140,11 @@ impl World {
         // this model learns of only afterwards.
         let draining = self.pool.stats().draining.min(self.config.max_draining);
         let places = (self.sockets.len() - draining).min(self.occupied() - self.opening);
-        let own = self.config.max_open.get().saturating_sub(places);
+        let own = self
+            .config
+            .max_connections_per_origin
+            .get()
+            .saturating_sub(places);
         waiting < self.config.max_waiting + own
     }
 
@@ -163,6 +192,7 @@ impl World {
         self.inputs.note("lease_returned");
         let resource = self.held.swap_remove(at);
         let returned = match step.b % 8 {
+            0 if step.a % 2 == 0 => Returned::Retire(CloseReason::Cancelled),
             0 => Returned::Retire(CloseReason::PeerClose),
             1 => Returned::Unused,
             2 => Returned::Reusable {
@@ -171,12 +201,28 @@ impl World {
             },
             _ => Returned::reusable(),
         };
+        if self.learns {
+            self.exchange_ends(step);
+        }
         if let Returned::Reusable { idle_for, .. } = returned {
             self.hints.remove(&resource);
             let until = idle_for.map(|idle_for| (resource, self.now + idle_for));
             self.hints.extend(until);
         }
         self.pool.lease_returned(resource, self.now, returned);
+    }
+
+    /// Of any length, with its answer or without.
+    fn exchange_ends(&mut self, step: Step) {
+        let held = MILLI * u32::from(step.b % 300);
+        if step.a % 2 == 0 {
+            let waited = MILLI * u32::from(step.a % 600);
+            self.pool.abandoned(self.now, waited, held);
+        } else {
+            self.pool.used(self.now, held);
+        }
+        let due = self.pool.due_within(self.now, held);
+        assert!(due.is_none_or(|due| due <= MILLI * 1_000), "within a bound");
     }
 
     fn socket_gone(&mut self, step: Step) {

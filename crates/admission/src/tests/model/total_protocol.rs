@@ -1,7 +1,7 @@
 //! What an owner does by the protocol of [`Total`](crate::Total), and what must be so after it.
 
 use super::total::World;
-use crate::{Machine, Place};
+use crate::{Acquire, Machine};
 
 impl World {
     /// Closes the oldest idle connection of all, while more wait than are made way for.
@@ -17,18 +17,30 @@ impl World {
             };
             assert!(oldest.pool.reclaim_oldest_idle());
             self.inputs.note("reclaimed");
-            self.total.reclaimed();
+            self.count_yields();
         }
     }
 
     /// A place is free; whoever gets it starts an open or passes it on.
     pub(super) fn release(&mut self) {
         self.inputs.note("release");
-        while let Some(at) = self.total.release() {
+        self.count_yields();
+        self.total.release(1);
+        while let Some(at) = self.total.take_free() {
             if self.pools[at].pool.start_open(self.now) {
                 self.pools[at].opening += 1;
-                return;
+            } else {
+                self.total.release(1);
             }
+        }
+    }
+
+    /// Tells how many connections of each origin are being closed.
+    pub(super) fn count_yields(&mut self) {
+        for origin in &mut self.pools {
+            let to = origin.pool.yielding();
+            self.total.yields(origin.yielding, to);
+            origin.yielding = to;
         }
     }
 
@@ -45,6 +57,7 @@ impl World {
                 }
             }
         }
+        self.count_yields();
         for (at, origin) in self.pools.iter().enumerate() {
             if self.total.is_blocking() && !origin.pool.wants_open(self.now) {
                 self.inputs.note("withdraw");
@@ -67,9 +80,9 @@ impl World {
         let since = origin.pool.head_waiting_since().unwrap_or(self.now);
         let holds_none = origin.pool.places() == 0;
         match self.total.acquire(&at, since, holds_none) {
-            Place::Taken if origin.pool.start_open(self.now) => origin.opening += 1,
-            Place::Taken => self.release(),
-            Place::Wait | Place::StillWaiting => return false,
+            Acquire::Taken if origin.pool.start_open(self.now) => origin.opening += 1,
+            Acquire::Taken => self.release(),
+            Acquire::Wait | Acquire::StillWaiting => return false,
         }
         true
     }

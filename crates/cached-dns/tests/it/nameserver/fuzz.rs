@@ -182,7 +182,7 @@ fn believe(server: &DnsServer, lies: Vec<Lie>) {
 
 // A name server that lies, by chance.
 #[test]
-fn whatever_a_server_says_lookups_end_in_time_and_memory_stays_bounded() {
+fn random_replies_keep_lookups_timely_and_memory_bounded() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

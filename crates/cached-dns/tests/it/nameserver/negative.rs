@@ -9,7 +9,7 @@ use crate::common::*;
 
 // Fault 9.
 #[tokio::test(start_paused = true)]
-async fn not_found_is_cached_as_its_soa_says_or_for_five_seconds() {
+async fn negative_ttl_is_the_soas_or_five_seconds() {
     let _clock = hold_clock();
     let server = DnsServer::start().await;
     server.set("soa.test", Answer::nxdomain().soa(3));
@@ -29,7 +29,7 @@ async fn not_found_is_cached_as_its_soa_says_or_for_five_seconds() {
 
 // Fault 9.
 #[tokio::test(start_paused = true)]
-async fn a_family_without_records_is_not_asked_for_again_before_the_other() {
+async fn nodata_of_one_family_causes_no_early_query() {
     let _clock = hold_clock();
     let server = DnsServer::start().await;
     server.set("a.test", both(&["127.0.0.1"]).ttl(60));
@@ -44,7 +44,7 @@ async fn a_family_without_records_is_not_asked_for_again_before_the_other() {
 
 // Fault 10.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_keeps_failing_is_asked_after_1_2_4_seconds_up_to_30() {
+async fn failure_caching_backs_off_up_to_30_seconds() {
     let _clock = hold_clock();
     let server = DnsServer::start().await;
     server.set("a.test", Answer::servfail());
@@ -65,7 +65,7 @@ async fn a_server_that_keeps_failing_is_asked_after_1_2_4_seconds_up_to_30() {
 
 // Fault 6.
 #[tokio::test(start_paused = true)]
-async fn no_such_name_ends_a_stale_answer_at_once() {
+async fn nxdomain_ends_a_stale_answer_at_once() {
     let _clock = hold_clock();
     let server = DnsServer::start().await;
     server.set("a.test", both(&["127.0.0.1", "::1"]).ttl(60));

@@ -63,7 +63,7 @@ async fn dies_and_comes_back(death: Option<Answer>) {
 
 // Fault 5.
 #[tokio::test]
-async fn a_server_that_dies_after_its_first_answer_costs_stale_answers_then_errors_then_nothing() {
+async fn an_outage_serves_stale_answers_then_errors() {
     let deaths = [
         Some(Answer::silence()),
         Some(Answer::servfail()),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn without_a_script_it_answers_again_and_again_on_one_connection() {
+async fn upstream_without_script_keeps_answering_one_connection() {
     let upstream = Upstream::builder().start().await;
     let mut client = dial(&upstream).await;
     for _ in 0..3 {
@@ -71,7 +71,7 @@ async fn the_log_tells_connection_place_arrival_and_body() {
 }
 
 #[tokio::test]
-async fn half_a_body_then_a_reset_is_an_error_and_a_close_is_an_end() {
+async fn reset_breaks_a_body_and_close_ends_it() {
     let gate = Gate::new();
     let wait = gate.clone();
     let upstream = Upstream::start(move |request| {
@@ -114,7 +114,7 @@ async fn a_held_connection_ends_when_the_peer_leaves() {
 }
 
 #[tokio::test]
-async fn connections_can_be_closed_reset_or_talked_at_on_accept() {
+async fn on_accept_can_reset_close_or_write_first() {
     let upstream = Upstream::builder()
         .on_accept(|number| match number {
             0 => Reply::nothing().reset(),
@@ -135,7 +135,7 @@ async fn connections_can_be_closed_reset_or_talked_at_on_accept() {
 }
 
 #[tokio::test]
-async fn a_reply_before_the_body_does_not_wait_for_it_and_reads_it_afterwards() {
+async fn an_early_reply_reads_the_body_afterwards() {
     let upstream = Upstream::start(|_| Reply::respond(413, "big").before_body()).await;
     let mut client = dial(&upstream).await;
     for nth in 0..2 {
@@ -158,7 +158,7 @@ async fn a_reply_before_the_body_does_not_wait_for_it_and_reads_it_afterwards() 
 }
 
 #[tokio::test]
-async fn chunks_stream_through_gates_and_a_head_has_no_body() {
+async fn chunks_wait_at_gates_and_head_has_none() {
     let gate = Gate::new();
     let wait = gate.clone();
     let upstream = Upstream::start(move |_| {
@@ -181,7 +181,7 @@ async fn chunks_stream_through_gates_and_a_head_has_no_body() {
 }
 
 #[tokio::test]
-async fn an_interim_response_can_come_before_the_body_is_read() {
+async fn interim_response_can_precede_the_request_body() {
     let upstream = Upstream::start(|_| {
         Reply::raw("HTTP/1.1 100 Continue\r\n\r\n")
             .before_body()

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn the_last_request_of_a_connection_is_announced_and_the_connection_closed() {
+async fn max_requests_announces_close_and_closes() {
     let upstream = Upstream::builder().max_requests(2).start().await;
     let mut client = dial(&upstream).await;
     send(&mut client, GET).await;
@@ -17,7 +17,7 @@ async fn the_last_request_of_a_connection_is_announced_and_the_connection_closed
 }
 
 #[tokio::test]
-async fn a_peer_that_says_close_and_one_of_http_1_0_are_let_go() {
+async fn connection_close_and_http10_end_the_connection() {
     let upstream = Upstream::start(|request| match request.target.as_str() {
         "/old" => Reply::http10("old"),
         _ => Reply::ok("ok"),
@@ -49,7 +49,7 @@ async fn after_an_upgrade_every_byte_comes_back() {
 }
 
 #[tokio::test]
-async fn idle_connections_obey_orders_and_busy_ones_once_they_are_idle() {
+async fn orders_to_idle_connections_reach_busy_ones_later() {
     let gate = Gate::new();
     let wait = gate.clone();
     let upstream = Upstream::start(move |request| match request.target.as_str() {
@@ -84,7 +84,7 @@ async fn a_reset_of_all_reaches_the_busy_too() {
 }
 
 #[tokio::test]
-async fn a_listener_can_die_and_recover_while_connections_live_on() {
+async fn connections_outlive_a_listener_that_stops_and_recovers() {
     let mut upstream = Upstream::builder().start().await;
     let mut client = dial(&upstream).await;
     upstream.settled(|stats| stats.live == 1).await;
@@ -153,7 +153,7 @@ async fn in_memory_it_lives_under_a_paused_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_tcp_a_paused_clock_is_held_and_moved_by_hand() {
+async fn held_clock_moves_only_by_hand_over_tcp() {
     let _still = hold_clock();
     let upstream = Upstream::builder()
         .idle_timeout(Duration::from_secs(30))
