@@ -15,7 +15,7 @@ use tollgate_cached_dns::{CachedDns, CachedDnsLayer, Hickory};
 use tollgate_core::ConnectErrorKind;
 use tollgate_dial::{DialError, DialFailure, DialLayer, DialStream};
 use tollgate_testing::dns::{Answer, RecordType};
-use tollgate_testing::{DEADLINE, DnsServer, within};
+use tollgate_testing::{DEADLINE, DnsServer, Refused, within};
 use tower::{Layer, ServiceExt};
 
 /// Nobody listens there.
@@ -151,8 +151,8 @@ async fn a_missing_aaaa_ends_with_the_resolver() {
 
 #[tokio::test]
 async fn where_both_families_are_refused_both_are_named() {
-    let (listener, port) = listen(V6).await;
-    drop(listener);
+    let refused = Refused::start(V6);
+    let port = refused.addr().port();
     let says = Says {
         a: REFUSES.into(),
         aaaa_after: Some(ms(200)),

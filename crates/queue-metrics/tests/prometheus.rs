@@ -8,6 +8,7 @@ mod common;
 use std::convert::Infallible;
 use std::future::ready;
 use std::io::ErrorKind;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 use tollgate_queue_metrics::{PoolMetrics, QueueMetricsLayer, names};
-use tollgate_testing::skip;
+use tollgate_testing::{HeldPort, skip};
 use tower::{Layer, ServiceExt, service_fn};
 
 const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dashboards");
@@ -32,8 +33,8 @@ const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dashboards");
 async fn prometheus_answers_dashboard_queries_and_evaluates_rules() {
     let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let page = target.local_addr().unwrap().to_string();
-    let port = free_port().await;
-    let server = format!("127.0.0.1:{port}");
+    let port = HeldPort::start(Ipv4Addr::LOCALHOST);
+    let server = port.addr().to_string();
     let _prometheus = match start(&page, &server).await {
         Ok(child) => child,
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -86,11 +87,6 @@ fn queries() -> Vec<String> {
             .fold(query, |query, variable| query.replace(variable, ".*"))
     });
     filled.collect()
-}
-
-async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-    listener.local_addr().expect("is bound").port()
 }
 
 async fn start(page: &str, server: &str) -> std::io::Result<Child> {

@@ -45,6 +45,7 @@ pub use hickory_proto::op::ResponseCode;
 pub use hickory_proto::rr::RecordType;
 
 use crate::board::Board;
+use crate::held::HeldPort;
 use server::Running;
 
 /// The log keeps this many queries; later ones are only counted.
@@ -85,7 +86,7 @@ struct State {
 
 /// A scripted DNS server; stops when dropped.
 pub struct DnsServer {
-    addr: SocketAddr,
+    port: HeldPort,
     board: Arc<Board<State>>,
     running: Option<Running>,
 }
@@ -93,7 +94,7 @@ pub struct DnsServer {
 impl fmt::Debug for DnsServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DnsServer")
-            .field("addr", &self.addr)
+            .field("addr", &self.addr())
             .field("queries", &self.total())
             .finish_non_exhaustive()
     }
@@ -126,9 +127,10 @@ impl DnsServer {
     #[expect(clippy::unused_async, reason = "it needs the runtime it is awaited in")]
     pub async fn start_at(addr: SocketAddr) -> Self {
         let board = Arc::default();
-        let running = Running::start(addr, &board);
+        let port = HeldPort::start_at(addr);
+        let running = Running::start(&port, &board);
         Self {
-            addr: running.addr(),
+            port,
             board,
             running: Some(running),
         }
@@ -136,7 +138,7 @@ impl DnsServer {
 
     /// Returns the address of the server, also once it is stopped.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.port.addr()
     }
 
     /// From now on answers queries for `name`, of any type, with `answer`.
@@ -204,14 +206,14 @@ impl DnsServer {
         }
     }
 
-    /// Listens again, on the same address.
+    /// Listens again, on the same address, which nobody else was given meanwhile.
     ///
     /// # Panics
     ///
-    /// If the address was taken meanwhile.
+    /// If a socket was bound to it by its number.
     pub async fn restart(&mut self) {
         self.stop().await;
-        self.running = Some(Running::start(self.addr, &self.board));
+        self.running = Some(Running::start(&self.port, &self.board));
     }
 }
 

@@ -35,6 +35,7 @@
 //! | `dns` | `DnsServer`: answers, lies and silence over UDP and TCP on one port (feature `dns`, on by default) |
 //! | [`listener`] | [`Listener`]: an accept loop that hands each connection to a closure |
 //! | `tls` | an authority, its certificates and a TLS server (feature `tls`) |
+//! | [`held`] | [`HeldPort`]: a port that stays the test's while nothing listens on it |
 //! | [`hole`] | [`Hole`] drops SYNs; [`Refused`] refuses connections |
 //! | [`gate`] | [`Gate`]: a place where code under test waits until the test opens it |
 //! | [`io`] | [`Connector`]: a connector that counts, waits, fails or panics, and [`CountedIo`] |
@@ -64,6 +65,7 @@ pub mod deadline;
 #[cfg(feature = "dns")]
 pub mod dns;
 pub mod gate;
+pub mod held;
 pub mod hole;
 pub mod http2;
 pub mod io;
@@ -82,6 +84,7 @@ pub use deadline::{DEADLINE, eventually, hold_clock, within};
 #[cfg(feature = "dns")]
 pub use dns::DnsServer;
 pub use gate::Gate;
+pub use held::HeldPort;
 pub use hole::{Hole, Refused};
 pub use http2::Http2Upstream;
 pub use io::{Connector, CountedIo};

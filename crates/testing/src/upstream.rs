@@ -59,6 +59,8 @@ pub use step::{Head, Step};
 
 use host::{Command, Host};
 
+use crate::held::HeldTcp;
+
 /// Bytes that fit into each direction of a connection in memory.
 const DUPLEX: usize = 64 * 1024;
 
@@ -68,7 +70,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(10);
 /// A scripted HTTP/1 server; stops, with all its connections, when dropped.
 #[derive(Debug)]
 pub struct Upstream {
-    addr: SocketAddr,
+    port: HeldTcp,
     backlog: i32,
     host: Arc<Host>,
     listener: Option<JoinHandle<()>>,
@@ -91,7 +93,7 @@ impl Upstream {
 
     /// Returns the address of the server, also once it is stopped.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.port.addr()
     }
 
     /// The URI of a path that starts with `/`.
@@ -100,7 +102,7 @@ impl Upstream {
     ///
     /// If `path` is none.
     pub fn uri(&self, path: &str) -> Uri {
-        let uri = format!("http://{}{path}", self.addr).parse();
+        let uri = format!("http://{}{path}", self.addr()).parse();
         uri.expect("the path makes a URI")
     }
 
@@ -178,19 +180,16 @@ impl Upstream {
         }
     }
 
-    /// Listens again, on the same address.
+    /// Listens again, on the same address, which nobody else was given meanwhile.
     ///
     /// # Panics
     ///
-    /// If the address was taken meanwhile.
+    /// If a socket was bound to it by its number.
     pub fn listen(&mut self) {
         if self.listener.is_some() {
             return;
         }
-        let listener = crate::socket::listen(self.addr, self.backlog);
-        self.addr = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        let listener = crate::socket::listen(self.addr(), self.backlog);
         let host = Arc::clone(&self.host);
         self.listener = Some(tokio::spawn(accept(listener, host)));
     }

@@ -1,13 +1,13 @@
 //! Against a real name server: Debian's dnsmasq, if it is installed.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use tokio::time::{sleep, timeout};
 use tollgate_cached_dns::{CachedDns, CachedDnsLayer, Hickory};
-use tollgate_testing::skip;
+use tollgate_testing::{HeldPort, skip};
 
 use crate::common::*;
 
@@ -15,7 +15,7 @@ use crate::common::*;
 struct Dnsmasq {
     process: Child,
     dir: PathBuf,
-    addr: SocketAddr,
+    port: HeldPort,
 }
 
 impl Dnsmasq {
@@ -23,16 +23,13 @@ impl Dnsmasq {
     fn start() -> Option<Self> {
         let dir = std::env::temp_dir().join(format!("tollgate-dnsmasq-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        // Free for UDP now, and taken by dnsmasq for UDP and TCP a moment later.
-        let free = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
-        let addr = free.local_addr().unwrap();
-        drop(free);
+        let port = HeldPort::start(Ipv4Addr::LOCALHOST);
         std::fs::write(dir.join("hosts"), "127.0.0.7 moving.test\n").unwrap();
         let conf = format!(
             "port={}\nlisten-address=127.0.0.1\nbind-interfaces\nno-resolv\nno-hosts\n\
              no-daemon\nuser=\nlocal=/test/\naddn-hosts={}\n\
              host-record=both.test,127.0.0.5,::1,77\ncname=alias.test,both.test,33\n",
-            addr.port(),
+            port.addr().port(),
             dir.join("hosts").display(),
         );
         std::fs::write(dir.join("conf"), conf).unwrap();
@@ -46,7 +43,7 @@ impl Dnsmasq {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         match command.spawn() {
-            Ok(process) => Some(Self { process, dir, addr }),
+            Ok(process) => Some(Self { process, dir, port }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 skip("dnsmasq", "dnsmasq-base");
                 None
@@ -88,7 +85,7 @@ async fn dnsmasq_is_understood() {
         return;
     };
     let backend = Hickory::builder()
-        .nameservers([server.addr])
+        .nameservers([server.port.addr()])
         .hosts_file(None);
     let dns = CachedDnsLayer::new()
         .jitter(false)

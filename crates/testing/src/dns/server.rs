@@ -1,6 +1,5 @@
 //! The sockets and the tasks on them.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,15 +14,11 @@ use super::answer::{Answer, Kind};
 use super::{Query, State, wire};
 use crate::board::Board;
 use crate::gate::Gate;
-use crate::socket;
-
-/// The number of ports that are tried for one that is free for both transports.
-const PORT_TRIES: usize = 64;
+use crate::held::HeldPort;
 
 const BACKLOG: i32 = 1024;
 
 pub(super) struct Running {
-    addr: SocketAddr,
     stop: Gate,
     tasks: [JoinHandle<()>; 2],
 }
@@ -35,9 +30,11 @@ struct Desk {
 }
 
 impl Running {
-    pub(super) fn start(addr: SocketAddr, board: &Arc<Board<State>>) -> Self {
-        let (udp, tcp) = bind(addr);
-        let addr = udp.local_addr().expect("a bound socket has an address");
+    pub(super) fn start(port: &HeldPort, board: &Arc<Board<State>>) -> Self {
+        let (udp, tcp) = match port.listen(BACKLOG) {
+            Ok(sockets) => sockets,
+            Err(error) => panic!("cannot listen on {}: {error}", port.addr()),
+        };
         let stop = Gate::new();
         let desk = Desk {
             board: Arc::clone(board),
@@ -47,11 +44,7 @@ impl Running {
             tokio::spawn(desk.clone().serve_udp(udp)),
             tokio::spawn(desk.serve_tcp(tcp)),
         ];
-        Self { addr, stop, tasks }
-    }
-
-    pub(super) fn addr(&self) -> SocketAddr {
-        self.addr
+        Self { stop, tasks }
     }
 
     /// Returns when the sockets are closed.
@@ -68,29 +61,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stop.open();
     }
-}
-
-fn bind(addr: SocketAddr) -> (UdpSocket, TcpListener) {
-    let mut last = None;
-    for _ in 0..PORT_TRIES {
-        match try_bind(addr) {
-            Ok(sockets) => return sockets,
-            Err(error) => last = Some(error),
-        }
-        // A port that was asked for does not fall free by another try.
-        if addr.port() != 0 {
-            break;
-        }
-    }
-    panic!("no port of {addr} is free for UDP and TCP: {last:?}");
-}
-
-fn try_bind(addr: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
-    // UDP chooses the port; where that is taken for TCP, the next try gets another.
-    let udp = std::net::UdpSocket::bind(addr)?;
-    udp.set_nonblocking(true)?;
-    let tcp = socket::try_listen(udp.local_addr()?, BACKLOG)?;
-    Ok((UdpSocket::from_std(udp)?, tcp))
 }
 
 impl Desk {

@@ -12,6 +12,7 @@ use super::host::{Host, Request};
 use super::reply::Reply;
 use crate::board::Board;
 use crate::gate::Gate;
+use crate::held::HeldTcp;
 
 /// An upstream to be; made by [`Upstream::builder`].
 ///
@@ -92,8 +93,12 @@ impl Builder {
     /// If the address cannot be bound.
     #[expect(clippy::unused_async, reason = "it needs the runtime it is awaited in")]
     pub async fn start(self) -> Upstream {
+        let port = match HeldTcp::start_at(self.bind) {
+            Ok(port) => port,
+            Err(error) => panic!("cannot bind {}: {error}", self.bind),
+        };
         let mut upstream = Upstream {
-            addr: self.bind,
+            port,
             backlog: self.backlog,
             host: Arc::new(self.host),
             listener: None,
