@@ -48,8 +48,18 @@ impl Timer {
     pub fn at(at: Instant) -> Self {
         Self {
             sleep: Some(Box::pin(sleep_until(at))),
-            runtime: Handle::try_current().ok().map(|handle| handle.id()),
+            runtime: current(),
         }
+    }
+
+    /// As [`at`](Self::at); `None` where that panics, which is the only way that tokio tells.
+    pub fn try_at(at: Instant) -> Option<Self> {
+        catch_unwind(|| Self::at(at)).ok()
+    }
+
+    /// Returns true if it is set, on the current runtime.
+    pub fn is_here(&self) -> bool {
+        self.sleep.is_some() && self.runtime.is_some() && self.runtime == current()
     }
 
     /// Returns the time it is set to.
@@ -64,14 +74,13 @@ impl Timer {
     /// At the first poll outside of a runtime or on one without timers, as [`sleep_until`] does; and
     /// outside of every runtime once that of the last poll has ended.
     pub fn poll_until(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let runtime = Handle::try_current().ok().map(|handle| handle.id());
-        // Outside of every runtime the timer stays where it was: there is nowhere to make another. So it
-        // does on one without timers, which tokio tells by a panic alone.
+        let runtime = current();
         if runtime.is_some() && runtime != self.runtime && self.sleep.is_some() {
-            if let Ok(sleep) = catch_unwind(|| sleep_until(at)) {
-                self.sleep = Some(Box::pin(sleep));
+            match Self::try_at(at) {
+                Some(moved) => *self = moved,
+                // There is nowhere to make another: it stays where it was, as outside of every runtime.
+                None => self.runtime = runtime,
             }
-            self.runtime = runtime;
         }
         let sleep = self.sleep.get_or_insert_with(|| {
             self.runtime = runtime;
@@ -96,4 +105,8 @@ impl Timer {
         })
         .await
     }
+}
+
+fn current() -> Option<Id> {
+    Handle::try_current().ok().map(|handle| handle.id())
 }

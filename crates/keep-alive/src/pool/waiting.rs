@@ -1,16 +1,15 @@
 //! Waiting for a lease.
 
 use std::future::Future;
-use std::panic;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::runtime::{Handle, Id};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tollgate_admission::Ticket;
-use tollgate_core::{RefuseReason, Timings};
+use tollgate_core::{RefuseReason, Timer, Timings};
 
 use crate::error::{KeepAliveError, KeepAliveErrorKind};
 use crate::pool::inner::DialFailure;
@@ -63,18 +62,13 @@ impl Drop for InQueue {
     }
 }
 
-pin_project_lite::pin_project! {
-    /// The wait for a lease.
-    pub(crate) struct Waiting {
-        place: InQueue,
-        // How many connections closed that were to serve it, and how many before this wait.
-        lost: u32,
-        lost_before: u32,
-        // Where its timer is.
-        timed_on: Option<Id>,
-        #[pin]
-        sleep: Option<Sleep>,
-    }
+/// The wait for a lease.
+pub(crate) struct Waiting {
+    place: InQueue,
+    /// Connections that closed that were to serve it, and those before this wait.
+    lost: u32,
+    lost_before: u32,
+    timer: Timer,
 }
 
 impl Waiting {
@@ -83,8 +77,7 @@ impl Waiting {
             place,
             lost: 0,
             lost_before,
-            timed_on: None,
-            sleep: None,
+            timer: Timer::new(),
         }
     }
 }
@@ -111,11 +104,6 @@ impl InQueue {
     }
 }
 
-/// A timer of the current runtime; `None` if that has none, which tokio only tells by a panic.
-fn timer(at: Instant) -> Option<Sleep> {
-    panic::catch_unwind(|| sleep_until(at)).ok()
-}
-
 enum Look {
     At(Instant),
     GiveUp,
@@ -124,24 +112,22 @@ enum Look {
 impl Future for Waiting {
     type Output = Result<(Lease, Duration), KeepAliveError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let place = this.place;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let place = &mut this.place;
         let pool = place.pool.clone();
         let ticket = place.ticket.expect("a finished wait is not polled again");
         let Ok(runtime) = Handle::try_current() else {
             return Poll::Ready(Err(place.give_up(RefuseReason::NoRuntime, 0)));
         };
-        // Also of a call that has moved: the timer of a runtime that has ended panics, and that of one
-        // that is not driven never ends.
-        if *this.timed_on != Some(runtime.id()) {
-            // Before anything is dialled on a runtime that cannot time it.
-            let Some(sleep) = timer(place.since) else {
+        // Also of a call that has moved.
+        if !this.timer.is_here() {
+            // Before anything is dialled on a runtime that cannot time it. Its time is over already: the
+            // right one is set below, once the engine was asked.
+            let Some(timer) = Timer::try_at(place.since) else {
                 return Poll::Ready(Err(place.give_up(RefuseReason::NoRuntime, 0)));
             };
-            // Its time is over already: the right one is set below, once the engine was asked.
-            this.sleep.set(Some(sleep));
-            *this.timed_on = Some(runtime.id());
+            this.timer = timer;
             // What is due must not depend on another runtime, which may not be driven.
             pool.shared.clock.ensure(&pool.shared);
         }
@@ -154,16 +140,16 @@ impl Future for Waiting {
                 }
                 Turn::At(pause) => pause,
                 Turn::Lost(pause, refused) => {
-                    *this.lost += 1;
+                    this.lost += 1;
                     if let Some(refused) = refused {
-                        let told = place.give_up(RefuseReason::Connect, *this.lost);
+                        let told = place.give_up(RefuseReason::Connect, this.lost);
                         return Poll::Ready(Err(told.with_failed_dial(refused)));
                     }
-                    let lost = *this.lost + *this.lost_before;
+                    let lost = this.lost + this.lost_before;
                     if lost > pool.shared.config.retry.unsent || !pool.takes_retry() {
                         // Else a peer that accepts and closes would be dialled for ever.
                         return Poll::Ready(Err(
-                            place.give_up(RefuseReason::ClosedBeforeSent, *this.lost)
+                            place.give_up(RefuseReason::ClosedBeforeSent, this.lost)
                         ));
                     }
                     pause
@@ -175,14 +161,9 @@ impl Future for Waiting {
                     return Poll::Ready(Err(place.give_up(RefuseReason::QueueTimeout, 0)));
                 }
             };
-            if let Some(mut sleep) = this.sleep.as_mut().as_pin_mut() {
-                if sleep.deadline() != at {
-                    sleep.as_mut().reset(at);
-                }
-                // At its time the engine is asked once more: a lease that was reserved in the same
-                // moment is preferred.
-                ready!(sleep.poll(cx));
-            }
+            // At its time the engine is asked once more: a lease that was reserved in the same
+            // moment is preferred.
+            ready!(this.timer.poll_until(at, cx));
         }
     }
 }
