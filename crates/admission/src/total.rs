@@ -88,7 +88,8 @@ impl<K: Clone + Ord> Total<K> {
     }
 
     /// Asks for a place for `key`, whose oldest request waits since `since`, and which holds no
-    /// connection at all if `holds_none`. A key waits once; asking again corrects both.
+    /// connection at all if `holds_none`. For a connection to spare `since` is later than for any
+    /// request. A key waits once; asking again corrects both.
     pub fn acquire(&mut self, key: &K, since: Instant, holds_none: bool) -> Acquire {
         if let Some(known) = self.waiting.get(key).copied() {
             if (known.since, known.holds_none) != (since, holds_none) {

@@ -39,6 +39,12 @@ impl<E: Clone> Pool<E> {
         own.saturating_add(self.ending(now)) < self.queue.asking()
     }
 
+    /// Returns the time since which the head of the queue waits, if the next open would be for those that
+    /// wait; `None` if it would be for a connection to spare.
+    pub fn open_wanted_since(&self, now: Instant) -> Option<Instant> {
+        self.is_unmet(now).then(|| self.queue.head_since())?
+    }
+
     /// Starts an open, if one is wanted (A2): who waited too long is refused first, and demand
     /// that was met since is not dialled for. Each `true` must be followed by one
     /// [`opened`](Self::opened) or [`open_failed`](Self::open_failed).

@@ -174,7 +174,7 @@ impl TotalCap {
 
     /// Takes a place for one more dial of `pool`, if it has none in hand. Notes that it waits if there
     /// is none.
-    pub(super) fn acquire(&self, pool: &Arc<OriginPool>, inner: &mut Inner) -> bool {
+    pub(super) fn acquire(&self, pool: &Arc<OriginPool>, inner: &mut Inner, now: Instant) -> bool {
         if inner.share.granted > 0 {
             // In `held` already, since it was passed on.
             inner.share.granted -= 1;
@@ -182,10 +182,8 @@ impl TotalCap {
         }
         // Read under the origin's lock, which is held; the total's is the inner one.
         let places = inner.engine.places();
-        let since = inner
-            .engine
-            .head_waiting_since()
-            .unwrap_or(self.spare_since);
+        let since = inner.engine.open_wanted_since(now);
+        let since = since.unwrap_or(self.spare_since);
         let mut state = self.lock();
         match state.total.acquire(&pool.number, since, places == 0) {
             Acquire::Taken => {

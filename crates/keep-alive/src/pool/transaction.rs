@@ -176,7 +176,7 @@ impl OriginPool {
             // The place before the open, or the cap would be broken between the two. One taken in
             // vain goes back in `TotalCap::settle`.
             let total = shared.total.as_ref();
-            if total.is_some_and(|total| !total.acquire(self, inner))
+            if total.is_some_and(|total| !total.acquire(self, inner, now))
                 || !inner.engine.start_open(now)
             {
                 break;

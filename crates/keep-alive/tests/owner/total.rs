@@ -88,6 +88,41 @@ async fn an_unpolled_calls_lease_gives_up_its_place() {
     assert_eq!(other.await.unwrap().unwrap(), "ok");
 }
 
+/// A spare connection once stood in the line since its origin's oldest request, for which another dial
+/// was on its way.
+#[tokio::test(start_paused = true)]
+async fn a_spare_connection_waits_behind_younger_requests() {
+    let (dials, busy) = (Gate::new(), Gate::new());
+    let upstream = holding(&busy).await;
+    let held = dials.clone();
+    let connector = Connector::memory(&upstream).script(move |dial| match dial.nth {
+        1 => Plan::connect().when(&held),
+        _ => Plan::connect(),
+    });
+    let pool = total(2).layer(connector.clone());
+    let holder = tokio::spawn({
+        let pool = pool.clone();
+        async move { fetch(&pool, &Uri::from_static("http://c.test/held")).await }
+    });
+    busy.reached(1).await;
+    let (first, second) = (a(), b());
+    let origin = "http://a.test".parse().unwrap();
+    let mut of_a = Box::pin(get(&pool, &first));
+    assert!((&mut of_a).now_or_never().is_none());
+    dials.reached(1).await;
+    pool.warm(&origin, 2).unwrap();
+    tokio::time::advance(Duration::from_millis(10)).await;
+    let mut of_b = Box::pin(get(&pool, &second));
+    assert!((&mut of_b).now_or_never().is_none());
+    busy.open();
+    within(LONG, of_b).await.unwrap();
+    assert_eq!(pool.stats(&origin).unwrap().opened, 0);
+    dials.open();
+    within(LONG, of_a).await.unwrap();
+    assert_eq!(holder.await.unwrap().unwrap(), "ok");
+    assert_eq!(connector.stats().peak_live, 2);
+}
+
 /// Holding one place once excluded an origin from every further one, beside another that kept its
 /// connections busy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,7 +77,8 @@ impl World {
     pub(super) fn start(&mut self, at: usize) -> bool {
         self.inputs.note("acquire");
         let origin = &mut self.pools[at];
-        let since = origin.pool.head_waiting_since().unwrap_or(self.now);
+        let since = origin.pool.open_wanted_since(self.now);
+        let since = since.unwrap_or(self.now);
         let holds_none = origin.pool.places() == 0;
         match self.total.acquire(&at, since, holds_none) {
             Acquire::Taken if origin.pool.start_open(self.now) => origin.opening += 1,

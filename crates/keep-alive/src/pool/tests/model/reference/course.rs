@@ -73,7 +73,7 @@ impl Reference {
         pool.make_room();
         while pool.wants_open(now) {
             let places = self.places.as_mut();
-            if places.is_some_and(|places| !places.take(of, pool)) || !pool.start_open(now) {
+            if places.is_some_and(|places| !places.take(of, pool, now)) || !pool.start_open(now) {
                 break;
             }
             dials += 1;

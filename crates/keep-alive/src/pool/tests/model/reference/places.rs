@@ -35,13 +35,13 @@ impl Places {
     }
 
     /// Takes a place for one more dial.
-    pub(super) fn take(&mut self, of: usize, pool: &Pool<()>) -> bool {
+    pub(super) fn take(&mut self, of: usize, pool: &Pool<()>, now: Instant) -> bool {
         let share = &mut self.shares[of];
         if share.granted > 0 {
             share.granted -= 1;
             return true;
         }
-        let since = pool.head_waiting_since().unwrap_or(self.spare_since);
+        let since = pool.open_wanted_since(now).unwrap_or(self.spare_since);
         let acquired = self.total.acquire(&of, since, pool.places() == 0);
         share.held += usize::from(acquired == Acquire::Taken);
         share.waits |= acquired == Acquire::Wait;
