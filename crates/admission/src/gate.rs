@@ -13,7 +13,7 @@ pub use self::config::GateConfig;
 use crate::effects::Effects;
 use crate::locked::Machine;
 use crate::outcome::{Admission, Demand, Departure, Refusal, Ticket};
-use crate::queue::{Cancelled, Polled, Queue};
+use crate::queue::{Cancelled, Polled, Queue, RESERVED_FOR};
 use crate::stats::{GateStats, Totals};
 
 /// A place in flight, to be given back with one [`Gate::release`].
@@ -63,7 +63,7 @@ impl Gate {
         self.totals.demands += 1;
         // Whatever frees a place hands it out at once, so while one is free no ticket waits that a
         // newcomer could pass (A4).
-        let free = self.taken < self.config.limit.get();
+        let free = self.has_room();
         debug_assert!(!free || self.queue.is_empty(), "a free place is handed out");
         if free && !self.closed && !demand.is_over(now) {
             self.taken += 1;
@@ -159,6 +159,14 @@ impl Gate {
         self.queue.deadline(ticket)
     }
 
+    /// Returns the time at which those that wait and were polled at `now` are to be polled again: a place
+    /// that is not collected goes on then, and nothing else wakes them for it.
+    pub fn next_lapse(&mut self, now: Instant) -> Option<Instant> {
+        // Of one that is made after this poll the next poll learns, and that is in time.
+        let next = self.queue.next_lapse();
+        next.or_else(|| now.checked_add(RESERVED_FOR))
+    }
+
     /// The request behind a ticket went away. A place reserved for it goes to the next.
     pub fn cancel(&mut self, ticket: Ticket, now: Instant) -> Departure {
         let (cancelled, left) = self.queue.cancel(ticket, now, &mut self.effects);
@@ -209,8 +217,8 @@ impl Gate {
         }
     }
 
-    /// Refuses all who wait too long. Callers that poll at their [`deadline`](Self::deadline) do
-    /// not need it.
+    /// Refuses all who wait too long. Callers that poll at their [`deadline`](Self::deadline) and at
+    /// [`next_lapse`](Self::next_lapse) do not need it.
     pub fn tick(&mut self, now: Instant) {
         // Before the rest expires: one that still has time may get it.
         while let Some(()) = self.queue.lapse(now) {
@@ -247,6 +255,12 @@ impl Gate {
     #[inline]
     pub const fn order(&self) -> QueueOrder {
         self.queue.learnt_order()
+    }
+
+    /// Returns true if a place is free.
+    #[inline]
+    pub const fn has_room(&self) -> bool {
+        self.taken < self.config.limit.get()
     }
 
     /// Returns true if nothing is in flight and no ticket is open.

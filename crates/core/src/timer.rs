@@ -52,9 +52,11 @@ impl Timer {
         }
     }
 
-    /// As [`at`](Self::at); `None` where that panics, which is the only way that tokio tells.
+    /// As [`at`](Self::at); `None` where that panics: of a runtime without timers tokio tells in no other
+    /// way.
     pub fn try_at(at: Instant) -> Option<Self> {
-        catch_unwind(|| Self::at(at)).ok()
+        // Asked for first: a panic that is caught has still been printed.
+        current().and_then(|_| catch_unwind(|| Self::at(at)).ok())
     }
 
     /// Returns true if it is set, on the current runtime.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 use tollgate_admission::Demand;
-use tollgate_core::{BoxError, Deadline, HasOrigin, Timer};
+use tollgate_core::{BoxError, Deadline, HasOrigin};
 use tower_service::Service;
 
 use crate::release::PermitUntil;
@@ -22,6 +22,10 @@ pin_project! {
     /// Nothing is asked for before the first poll. Dropping it at any time undoes it: one
     /// that waits is cancelled, a place reserved for it goes to the next, and one in flight
     /// gives its place back after the service's own future was dropped.
+    ///
+    /// Kept and not polled, it keeps a place that was reserved for it for 250 ms; then that goes to the
+    /// next, who is polled for it. For that each that waits looks every 250 ms: 10,000 of them take
+    /// about 2 % of a core.
     #[must_use = "futures do nothing unless polled"]
     pub struct PoolLimitFuture<S, Req, U>
     where
@@ -43,7 +47,6 @@ pin_project! {
         // Waiting -> Readying
         Waiting {
             waiter: Waiter,
-            timer: Timer,
         },
         // Readying -> Calling
         Readying {
@@ -97,25 +100,12 @@ where
             // line, and be served.
             StageProj::Start => match this.slot.admit(demand, origin) {
                 Admitted::Granted(permit) => Step::granted(permit),
-                Admitted::Waiting(waiter) => {
-                    let timer = Timer::new();
-                    Step::Enter(Stage::Waiting { waiter, timer })
-                }
+                Admitted::Waiting(waiter) => Step::Enter(Stage::Waiting { waiter }),
                 Admitted::Refused(refusal) => Step::End(Err(this.slot.error(&refusal, origin))),
             },
-            StageProj::Waiting { waiter, timer } => loop {
-                match waiter.poll(cx) {
-                    Poll::Ready(Ok(permit)) => break Step::granted(permit),
-                    Poll::Ready(Err(refusal)) => {
-                        break Step::End(Err(this.slot.error(&refusal, origin)));
-                    }
-                    // At the deadline the queue is asked once more, which then answers, or names a
-                    // later one: a place that fell free in the same moment wins.
-                    Poll::Pending => match waiter.deadline() {
-                        Some(deadline) => ready!(timer.poll_until(deadline, cx)),
-                        None => return Poll::Pending,
-                    },
-                }
+            StageProj::Waiting { waiter } => match ready!(waiter.poll(cx)) {
+                Ok(permit) => Step::granted(permit),
+                Err(refusal) => Step::End(Err(this.slot.error(&refusal, origin))),
             },
             StageProj::Readying { permit } => {
                 if let Some((service, _)) = this.call

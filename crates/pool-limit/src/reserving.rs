@@ -26,7 +26,8 @@ use crate::waiter::{PoolLimitPermit, Waiter};
 /// Made by [`PoolLimitLayer::reserve_in_poll_ready`](crate::PoolLimitLayer::reserve_in_poll_ready).
 /// What it costs is what it costs with tower's `ConcurrencyLimit`: **a clone that is ready holds a
 /// place until it is called or dropped**, and one that has a place in the queue gets its turn
-/// whether or not anybody polls it still. So do not keep polled clones.
+/// whether or not anybody polls it still. So do not keep polled clones: a turn that is not collected
+/// goes to the next after 250 ms.
 ///
 /// With `max_waiting` used up (at once with `no_queue`), `poll_ready` is pending without a place in
 /// the queue: the caller is woken when a place falls free and then tries again, in no particular

@@ -31,6 +31,14 @@ pub struct Slot {
 /// The answer to a ticket.
 type Answer = Result<Granted, Refusal<Infallible>>;
 
+/// When to ask again for an answer that is pending.
+pub(crate) struct LookAgain {
+    /// Its time is up.
+    pub(crate) deadline: Option<Instant>,
+    /// A place that another has not collected may be free.
+    pub(crate) lapse: Option<Instant>,
+}
+
 /// The answer to a request for a place.
 pub(crate) enum Admitted {
     Granted(PoolLimitPermit),
@@ -66,8 +74,7 @@ impl Slot {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        let stats = self.stats();
-        stats.in_flight >= stats.limit
+        !self.gate.read(Gate::has_room)
     }
 
     pub(crate) fn stats(&self) -> GateStats {
@@ -120,14 +127,9 @@ impl Slot {
         let watch = self.common.observer.is_some().then(named);
         let now = Instant::now();
         let demand = demand(now);
-        let ((admission, deadline, queued), effects) = self.gate.with(|gate| {
+        let ((admission, queued), effects) = self.gate.with(|gate| {
             let admission = gate.demand(now, demand);
-            // In the same turn: with the lock open the ticket may have been served, and have none.
-            let deadline = match &admission {
-                Admission::Queued(ticket) => gate.deadline(*ticket),
-                _ => None,
-            };
-            (admission, deadline, gate.stats().queued)
+            (admission, gate.stats().queued)
         });
         // What was handed out becomes a value before wakers run, which may panic.
         let admitted = match admission {
@@ -135,7 +137,7 @@ impl Slot {
                 Admitted::Granted(self.granted(now, watch, granted, Duration::ZERO))
             }
             Admission::Queued(ticket) => {
-                let waiter = Waiter::new(Arc::clone(self), ticket, now, deadline, watch);
+                let waiter = Waiter::new(Arc::clone(self), ticket, now, watch);
                 waiter.queued(queued.saturating_sub(1));
                 Admitted::Waiting(waiter)
             }
@@ -154,13 +156,21 @@ impl Slot {
         now: Instant,
         ticket: Ticket,
         cx: &mut Context<'_>,
-    ) -> ((Poll<Answer>, Option<Instant>), impl Sized + use<>) {
-        self.gate.with(|gate| {
+    ) -> ((Poll<Answer>, LookAgain), impl Sized + use<>) {
+        let ((answer, again, has_room), effects) = self.gate.with(|gate| {
             let answer = gate.poll(ticket, now, cx.waker());
-            // In the same turn, likewise.
-            let deadline = answer.is_pending().then(|| gate.deadline(ticket)).flatten();
-            (answer, deadline)
-        })
+            // In the same turn: with the lock open the ticket may have been served, and have none.
+            let again = LookAgain {
+                deadline: gate.deadline(ticket),
+                lapse: gate.next_lapse(now),
+            };
+            (answer, again, gate.has_room())
+        });
+        if has_room {
+            // Of more places that lapsed than wait for one those learn that are not in the line.
+            self.common.changed();
+        }
+        ((answer, again), effects)
     }
 
     /// A place that the gate has just handed out becomes a value, before anybody hears of it.

@@ -3,14 +3,14 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tollgate_admission::{Gate, Refusal, Ticket};
-use tollgate_core::{Event, ExchangeEnd, Origin, RefuseReason, wait};
+use tollgate_core::{Event, ExchangeEnd, Origin, RefuseReason, Timer, wait};
 
-use crate::slot::Slot;
+use crate::slot::{LookAgain, Slot};
 
 /// The shortest wait in an event: zero means never queued.
 const QUEUED: Duration = Duration::from_nanos(1);
@@ -20,8 +20,8 @@ pub(crate) struct Waiter {
     slot: Arc<Slot>,
     ticket: Option<Ticket>,
     since: Instant,
-    deadline: Option<Instant>,
     watch: Option<Origin>,
+    timer: Timer,
 }
 
 impl Waiter {
@@ -29,15 +29,14 @@ impl Waiter {
         slot: Arc<Slot>,
         ticket: Ticket,
         since: Instant,
-        deadline: Option<Instant>,
         watch: Option<Origin>,
     ) -> Self {
         Self {
             slot,
             ticket: Some(ticket),
             since,
-            deadline,
             watch,
+            timer: Timer::new(),
         }
     }
 
@@ -47,11 +46,6 @@ impl Waiter {
         }
     }
 
-    /// Returns the time at which to poll again if nothing wakes it before.
-    pub(crate) const fn deadline(&self) -> Option<Instant> {
-        self.deadline
-    }
-
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -59,9 +53,42 @@ impl Waiter {
         let Some(ticket) = self.ticket else {
             return Poll::Pending;
         };
+        loop {
+            let (answer, again) = self.ask(ticket, cx);
+            if answer.is_ready() {
+                return answer;
+            }
+            // Then the queue is asked once more, which answers, or names a later time: a place that fell
+            // free in the same moment wins.
+            ready!(self.poll_timer(&again, cx));
+        }
+    }
+
+    fn poll_timer(&mut self, again: &LookAgain, cx: &mut Context<'_>) -> Poll<()> {
+        if again.deadline.is_none() && !self.timer.is_here() {
+            // One that waits for ever needs no timers, and waits on a runtime that has none.
+            let Some(timer) = again.lapse.and_then(Timer::try_at) else {
+                return Poll::Pending;
+            };
+            self.timer = timer;
+        }
+        let earliest = [again.deadline, again.lapse].into_iter().flatten().min();
+        match earliest {
+            Some(at) => self.timer.poll_until(at, cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn ask(
+        &mut self,
+        ticket: Ticket,
+        cx: &mut Context<'_>,
+    ) -> (
+        Poll<Result<PoolLimitPermit, Refusal<Infallible>>>,
+        LookAgain,
+    ) {
         let now = Instant::now();
-        let ((answer, deadline), effects) = self.slot.poll(now, ticket, cx);
-        self.deadline = deadline;
+        let ((answer, again), effects) = self.slot.poll(now, ticket, cx);
         if answer.is_ready() {
             // Spent: the drop would report the wait a second time.
             self.ticket = None;
@@ -81,7 +108,7 @@ impl Waiter {
             }
         });
         drop(effects);
-        answer
+        (answer, again)
     }
 }
 

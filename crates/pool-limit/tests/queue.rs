@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Script, arrived, assert_adds_up, assert_idle, get, ms, over_mock, refused, start};
 use http::Response;
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tollgate_core::error::chain;
 use tollgate_core::{BoxError, ConnectErrorKind, HasOrigin};
@@ -169,6 +169,29 @@ async fn a_place_freed_at_the_timeout_wins() {
     assert_pending!(waiting.poll());
     arrived(&mut peer).unwrap().send_response(empty());
     assert_ready_ok!(waiting.poll());
+}
+
+/// It went on at the next poll of any other, which was that of a deadline where nobody came: without one
+/// it was lost. A caller that keeps its future without polling it was found by chance.
+#[tokio::test(start_paused = true)]
+async fn a_place_that_is_not_collected_wakes_the_next() {
+    for timeout in [Duration::from_secs(10), Duration::MAX] {
+        // Freed at once, and while the next has waited for longer and for shorter than that.
+        for freed_after in [0, 100, 249, 250, 900] {
+            let (mut service, mut peer) = over_mock(limit(1).acquire_timeout(timeout));
+            let holder = start(&mut service, A);
+            drop(arrived(&mut peer).unwrap());
+            let kept = start(&mut service, A);
+            let _next = tokio::spawn(service.call(get(A)));
+            tokio::task::yield_now().await;
+            advance(ms(freed_after)).await;
+            let freed = Instant::now();
+            drop(holder);
+            let arrived = tokio::time::timeout(ms(5_000), peer.next_request()).await;
+            assert!(arrived.unwrap().is_some() && kept.is_woken());
+            assert_eq!(freed.elapsed(), ms(250), "{timeout:?}, {freed_after} ms");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -100,6 +100,29 @@ async fn a_wait_in_poll_ready_has_no_deadline() {
     assert_pending!(next.poll());
 }
 
+/// Ready clones that nobody polls any more cost those in the queue 250 ms, and those beside it no more.
+#[tokio::test(start_paused = true)]
+async fn places_that_are_not_collected_wake_all_waiters() {
+    let layer = PoolLimitLayer::whole_service(2).unwrap().max_waiting(1);
+    let (service, _peer) = over_mock(layer.reserve_in_poll_ready());
+    let (mut one, mut two) = (service.clone(), service.clone());
+    assert_ready_ok!(ready(&mut one));
+    assert_ready_ok!(ready(&mut two));
+    let first = waiting(&service);
+    drop(one);
+    let second = waiting(&service);
+    drop(two);
+    assert!(first.is_woken() && second.is_woken());
+    let mut queued = waiting(&service);
+    let mut beside = waiting(&service);
+    assert_eq!(service.handle().total().queued, 1);
+    tokio::time::advance(ms(250)).await;
+    assert!(queued.is_woken() && !beside.is_woken());
+    let _queued = assert_ready_ok!(queued.poll());
+    assert!(beside.is_woken());
+    assert_ready_ok!(beside.poll());
+}
+
 #[tokio::test]
 async fn without_a_queue_every_waiter_is_woken() {
     let (service, _peer) = over_mock(without_queue(1));

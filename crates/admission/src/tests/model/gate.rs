@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tollgate_core::RefuseReason;
 
 use super::{Inputs, Step, stand_at_the_head, steps};
-use crate::queue::Peek;
+use crate::queue::{Peek, RESERVED_FOR};
 use crate::tests::wakes::Wakes;
 use crate::{Admission, Demand, Gate, GateConfig, Machine, Ticket};
 
@@ -22,6 +22,8 @@ pub(super) struct World {
     now: Instant,
     line: Vec<Ticket>,
     tickets: HashMap<Ticket, Asked>,
+    /// Since when a place is reserved for those for whom one is.
+    reserved: HashMap<Ticket, Instant>,
     held: usize,
     lowered_from: usize,
     drained: bool,
@@ -50,6 +52,7 @@ impl World {
             now: Instant::now(),
             line: Vec::new(),
             tickets: HashMap::new(),
+            reserved: HashMap::new(),
             held: 0,
             lowered_from: 0,
             drained: false,
@@ -164,6 +167,7 @@ impl World {
                     due.is_some_and(|at| at > self.now),
                     "A6: every wait has a deadline"
                 );
+                self.learns_of_lapses();
                 if !self.line.contains(&ticket) {
                     // Its reservation had lapsed.
                     self.returned(ticket);
@@ -177,6 +181,20 @@ impl World {
             Poll::Ready(Err(_)) => {}
         }
         self.tickets.remove(&ticket);
+    }
+
+    /// Whoever was polled now asks again when a place that another has not collected goes on: one that
+    /// stands now, or any that is made before that poll.
+    fn learns_of_lapses(&mut self) {
+        let again = self.gate.next_lapse(self.now).expect("time goes on");
+        assert!(again > self.now, "nothing is due any more");
+        let lapses = self.reserved.iter().filter_map(|(ticket, since)| {
+            let stands = self.gate.peek(*ticket) == Some(Peek::Reserved(()));
+            // What was due went on in this poll, and may be reserved again.
+            Some(*since + RESERVED_FOR).filter(|at| stands && *at > self.now)
+        });
+        let first = lapses.min().unwrap_or(self.now + RESERVED_FOR);
+        assert!(again <= first, "a place falls free and wakes nobody");
     }
 
     fn cancel(&mut self, step: Step) {
@@ -204,10 +222,12 @@ impl World {
         self.gate.check();
         let stats = self.gate.stats();
         let reserved = |t: &&Ticket| self.gate.peek(**t) == Some(Peek::Reserved(()));
-        let reserved = self.tickets.keys().filter(reserved).count();
+        let reserved = self.tickets.keys().filter(reserved);
+        let since = |t: &Ticket| self.reserved.get(t).copied().unwrap_or(self.now);
+        self.reserved = reserved.map(|ticket| (*ticket, since(ticket))).collect();
         assert_eq!(
             stats.in_flight,
-            self.held + reserved,
+            self.held + self.reserved.len(),
             "A5: never lost, never doubled"
         );
         self.lowered_from = self.lowered_from.min(stats.in_flight);
