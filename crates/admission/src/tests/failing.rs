@@ -90,6 +90,39 @@ fn a_newcomer_in_back_off_awaits_the_probe() {
     }
 }
 
+/// Growth, which bars a second open beside failures, had forgotten those before the connection served.
+#[test]
+fn one_probe_follows_a_pause_after_service() {
+    let back_off = BackOff::new().jitter_percent(0);
+    let mut bench = Bench::new(config(8).back_off(back_off));
+    let resource = bench.idle();
+    bench.take();
+    let tickets = [bench.queue(), bench.queue()];
+    assert_eq!(bench.start_all(), 2);
+    for _ in tickets {
+        bench.pool.open_failed(bench.now, "no route");
+    }
+    for ticket in tickets {
+        bench.give_back(resource);
+        bench.granted(ticket);
+    }
+    bench.give_back(resource);
+    bench.gone(resource);
+    bench.queue();
+    assert_eq!(bench.start_all(), 1);
+    bench.pool.open_failed(bench.now, "no route");
+    for _ in 0..2 {
+        bench.queue();
+    }
+    assert_eq!(
+        bench.start_all(),
+        0,
+        "the third in a row, and nothing is open"
+    );
+    bench.advance(MILLI * 50);
+    assert_eq!(bench.start_all(), 1, "one probe for all");
+}
+
 #[test]
 fn a_failed_probe_fails_all_its_waiters() {
     let mut bench = backing_off(config(8));

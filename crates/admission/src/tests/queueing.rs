@@ -242,6 +242,21 @@ fn waits_for_capacity_and_open_are_separate() {
 }
 
 #[test]
+fn the_time_of_a_failed_open_is_remembered() {
+    let mut bench = Bench::new(config(2));
+    let held = bench.idle();
+    bench.take();
+    let ticket = bench.queue();
+    assert_eq!(bench.start_all(), 1);
+    bench.advance(SECOND);
+    bench.pool.open_failed(bench.now, "no route");
+    bench.advance(SECOND);
+    bench.give_back(held);
+    let grant = bench.granted(ticket);
+    assert_eq!((grant.waited, grant.opening), (SECOND * 2, SECOND));
+}
+
+#[test]
 fn a_collected_ticket_can_be_cancelled_harmlessly() {
     let mut bench = Bench::new(config(1));
     let ticket = bench.queue();
