@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use tokio::time::Instant;
 
-use super::frames::{Frame, HEADERS};
+use super::frames::{DATA, Frame, HEADERS};
 use crate::connection::io::MAX_HEAD_BYTES;
 
 /// The time that an upload has after its answer is complete, counted from the last byte of it that
@@ -33,6 +33,8 @@ struct Exchange {
     heads: bool,
     /// The bytes of header blocks before the final one's end.
     head_bytes: u32,
+    /// The bytes of its body that this side sent.
+    sent_bytes: u32,
     sent: bool,
     wrote_at: Instant,
     answered_at: Option<Instant>,
@@ -43,6 +45,7 @@ impl Exchange {
         Self {
             heads: false,
             head_bytes: 0,
+            sent_bytes: 0,
             sent: false,
             wrote_at: now,
             answered_at: None,
@@ -80,6 +83,9 @@ impl Exchanges {
             return;
         };
         exchange.wrote_at = now;
+        if frame.kind == DATA {
+            exchange.sent_bytes = exchange.sent_bytes.saturating_add(frame.length);
+        }
         exchange.sent |= ends;
         if exchange.sent && exchange.answered_at.is_some() {
             self.ended(stream);
@@ -123,14 +129,17 @@ impl Exchanges {
         }
     }
 
-    /// Both sides have sent `END_STREAM`, or one has reset the stream.
-    pub(super) fn ended(&mut self, stream: u32) {
-        if let Some(exchange) = self.open.remove(&stream) {
-            self.answered -= usize::from(exchange.answered_at.is_some());
-            if !exchange.heads {
-                self.answer_begins();
-            }
+    /// Both sides have sent `END_STREAM`, or one has reset the stream. Returns how many bytes of its body
+    /// this side sent.
+    pub(super) fn ended(&mut self, stream: u32) -> u32 {
+        let Some(exchange) = self.open.remove(&stream) else {
+            return 0;
+        };
+        self.answered -= usize::from(exchange.answered_at.is_some());
+        if !exchange.heads {
+            self.answer_begins();
         }
+        exchange.sent_bytes
     }
 
     /// The peer processes none above `last`.

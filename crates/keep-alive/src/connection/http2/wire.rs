@@ -134,7 +134,10 @@ impl Wire {
                     self.exchanges.answered(frame.stream, now);
                 }
             }
-            RST_STREAM => self.exchanges.ended(frame.stream),
+            RST_STREAM => {
+                let sent = self.exchanges.ended(frame.stream);
+                self.resets.refused(now, sent);
+            }
             GOAWAY => {
                 self.exchanges
                     .left_out_above(frame.number(0) & (u32::MAX >> 1));
@@ -167,8 +170,8 @@ impl Wire {
                 self.exchanges.sent(frame, frame.has(END_STREAM), now);
             }
             RST_STREAM => {
-                self.exchanges.ended(frame.stream);
-                self.resets.count(now);
+                let sent = self.exchanges.ended(frame.stream);
+                self.resets.count(now, sent);
             }
             WINDOW_UPDATE if frame.stream == 0 => self.window.widened(frame.number(0)),
             _ => {}
@@ -234,9 +237,9 @@ impl Wire {
 
     fn reset(&mut self, stream: u32, now: Instant) {
         self.added.reset(stream);
-        self.exchanges.ended(stream);
+        let sent = self.exchanges.ended(stream);
         // Counted here: what the pool adds is not seen by `sent`.
-        self.resets.count(now);
+        self.resets.count(now, sent);
     }
 
     fn ask(&mut self, now: Instant) {
