@@ -3,7 +3,8 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use socket2::{Domain, Socket, Type};
+use socket2::Socket;
+#[cfg(any(test, feature = "dns"))]
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::socket;
@@ -18,8 +19,7 @@ const PORT_TRIES: usize = 64;
 /// this machine may be given the port in between.
 #[derive(Debug)]
 pub struct HeldPort {
-    addr: SocketAddr,
-    _tcp: HeldTcp,
+    tcp: HeldTcp,
     _udp: Socket,
 }
 
@@ -55,26 +55,23 @@ impl HeldPort {
 
     fn try_start_at(addr: SocketAddr) -> io::Result<Self> {
         let tcp = HeldTcp::start_at(addr)?;
-        let addr = tcp.addr;
-        let udp = bind_udp(addr)?;
+        let addr = tcp.addr();
+        let udp = socket::bind_udp(addr)?;
         // A socket that hears itself alone leaves all datagrams to the server, or to be refused.
         udp.connect(&addr.into())?;
-        Ok(Self {
-            addr,
-            _tcp: tcp,
-            _udp: udp,
-        })
+        Ok(Self { tcp, _udp: udp })
     }
 
     /// Returns the address.
     pub const fn addr(&self) -> SocketAddr {
-        self.addr
+        self.tcp.addr()
     }
 
     /// Listens on it with both transports.
+    #[cfg(any(test, feature = "dns"))]
     pub(crate) fn listen(&self, backlog: i32) -> io::Result<(UdpSocket, TcpListener)> {
-        let udp = UdpSocket::from_std(bind_udp(self.addr)?.into())?;
-        Ok((udp, socket::try_listen(self.addr, backlog)?))
+        let udp = UdpSocket::from_std(socket::bind_udp(self.addr())?.into())?;
+        Ok((udp, socket::try_listen(self.addr(), backlog)?))
     }
 }
 
@@ -99,15 +96,6 @@ impl HeldTcp {
     pub(crate) const fn addr(&self) -> SocketAddr {
         self.addr
     }
-}
-
-fn bind_udp(addr: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, None)?;
-    socket.set_reuse_address(true)?;
-    // tokio takes over no socket that blocks.
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    Ok(socket)
 }
 
 #[cfg(test)]

@@ -11,7 +11,16 @@ use tokio::net::TcpListener;
 /// Two sockets may share an address that both may reuse as long as neither listens, so `reuse` is
 /// for those that will: their connections in `TIME_WAIT` then do not block a second bind.
 pub(crate) fn bind(addr: SocketAddr, reuse: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    bind_as(Type::STREAM, addr, reuse)
+}
+
+/// A bound socket for datagrams. Those that are all to be reused may share its address.
+pub(crate) fn bind_udp(addr: SocketAddr) -> io::Result<Socket> {
+    bind_as(Type::DGRAM, addr, true)
+}
+
+fn bind_as(kind: Type, addr: SocketAddr, reuse: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), kind, None)?;
     socket.set_reuse_address(reuse)?;
     // tokio takes over no socket that blocks.
     socket.set_nonblocking(true)?;

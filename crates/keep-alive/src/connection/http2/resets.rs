@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// may be reset once the connection takes no more.
 const BURST: u32 = 200;
 /// What a server was sent of a body that it did not read counts as one reset for each 16 KiB: nginx ends a
-/// connection once 8 MiB more came than it read (`http2 flood detected`), which are 1,600 resets.
+/// connection once 8 MiB more came than it read (`http2 flood detected`), which are 512.
 const BYTES: u32 = 16 * 1024;
 /// More of one body than the first window of its stream was read: the server has made room for it.
 const BYTES_MAX: u32 = 64 * 1024;

@@ -169,10 +169,7 @@ impl Wire {
                 }
                 self.exchanges.sent(frame, frame.has(END_STREAM), now);
             }
-            RST_STREAM => {
-                let sent = self.exchanges.ended(frame.stream);
-                self.resets.count(now, sent);
-            }
+            RST_STREAM => self.count_reset(frame.stream, now),
             WINDOW_UPDATE if frame.stream == 0 => self.window.widened(frame.number(0)),
             _ => {}
         }
@@ -237,8 +234,12 @@ impl Wire {
 
     fn reset(&mut self, stream: u32, now: Instant) {
         self.added.reset(stream);
-        let sent = self.exchanges.ended(stream);
         // Counted here: what the pool adds is not seen by `sent`.
+        self.count_reset(stream, now);
+    }
+
+    fn count_reset(&mut self, stream: u32, now: Instant) {
+        let sent = self.exchanges.ended(stream);
         self.resets.count(now, sent);
     }
 
